@@ -1,0 +1,114 @@
+"""How a process gets onto the bus: one raw client, one FastStream broker, the typed topics.
+
+redis-py retries a dropped connection itself, with back-off, for about ten seconds, before an error
+reaches us: FastStream answers any error with a hard-coded pause of 5 s (docs/adr/0003).
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from typing import Any, Final
+
+from faststream.redis import RedisBroker
+from faststream.redis.publisher.usecase import StreamPublisher
+from faststream.redis.schemas import StreamSub
+from redis.asyncio import Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import ExponentialBackoff
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import RedisError
+from redis.exceptions import TimeoutError as RedisTimeoutError
+
+from bus import topics
+from bus.jobs import AnswerTurn, HearCall, RecordCall, SpeakSentence
+from calls.events import CallEnded, CallRecorded, CallStarted
+
+#: Longest time a read blocks on the server, ms: well below the socket's own time-out.
+BLOCK_MS: Final = 1000
+_SOCKET_TIMEOUT_S: Final = 5.0
+_RETRIES: Final = 12
+_BACKOFF = {"cap": 1.0, "base": 0.02}
+
+#: What a caller of this package may see when the bus is away for longer than the retries last.
+BusError = RedisError
+
+
+class BusUnavailableError(Exception):
+    """The bus did not answer.
+
+    Start Redis (6.2 or newer) or Valkey at the URL named, or mend TRUNKLINE_BUS_URL.
+    """
+
+
+def _options() -> dict[str, Any]:
+    return {
+        "socket_timeout": _SOCKET_TIMEOUT_S,
+        "socket_connect_timeout": _SOCKET_TIMEOUT_S,
+        "health_check_interval": 15,
+        "max_connections": 1000,
+        "retry": Retry(ExponentialBackoff(**_BACKOFF), _RETRIES),
+        "retry_on_error": [RedisConnectionError, RedisTimeoutError],
+    }
+
+
+def connect(url: str) -> Redis:
+    """A client of the bus; nothing is sent yet. Values are bytes."""
+    return Redis.from_url(url, protocol=2, **_options())
+
+
+async def check(redis: Redis) -> str:
+    """Ask the server who it is. Returns "redis 7.0.15" or the like.
+
+    Raises:
+        BusUnavailableError: it does not answer, or is too old for XAUTOCLAIM and MINID.
+    """
+    try:
+        info = await redis.info("server")
+    except (RedisError, OSError) as error:
+        raise BusUnavailableError(f"the bus does not answer: {error}") from error
+    version = str(info.get("redis_version", "0"))
+    if tuple(int(part) for part in version.split(".")[:2]) < (6, 2):
+        raise BusUnavailableError(f"the bus is Redis {version}; 6.2 or newer is needed")
+    name = str(info.get("server_name", "redis"))
+    return f"{name} {info.get('valkey_version', version)}"
+
+
+@dataclass(frozen=True)
+class Topics:
+    """The typed topics, as FastStream publishers; their AsyncAPI is docs/asyncapi.yaml."""
+
+    broker: RedisBroker
+    hear: StreamPublisher
+    answer: StreamPublisher
+    speak: StreamPublisher
+    record: StreamPublisher
+    lifecycle: StreamPublisher
+
+    @classmethod
+    def of(cls, broker: RedisBroker) -> Topics:
+        def queue(pool: topics.PoolName, schema: type, says: str) -> StreamPublisher:
+            return broker.publisher(
+                stream=StreamSub(topics.jobs(pool)), schema=schema, title=f"jobs-{pool}",
+                description=says,
+            )  # fmt: skip
+
+        return cls(
+            broker,
+            hear=queue("asr", HearCall, "A call to listen to."),
+            answer=queue("llm", AnswerTurn, "A turn to answer."),
+            speak=queue("tts", SpeakSentence, "A sentence to speak."),
+            record=queue("recorder", RecordCall, "An ended call to record."),
+            lifecycle=broker.publisher(
+                stream=StreamSub(topics.CALLS, maxlen=topics.CALLS_MAXLEN),
+                schema=CallStarted | CallEnded | CallRecorded,
+                title="calls",
+                description="Beginnings and ends of all calls, for whoever wants to know.",
+            ),
+        )
+
+
+def make_broker(url: str, **options: Any) -> RedisBroker:
+    """A FastStream broker on the bus. What it says of each message is for debugging."""
+    logger = logging.getLogger("faststream")
+    return RedisBroker(url, logger=logger, log_level=logging.DEBUG, **_options(), **options)

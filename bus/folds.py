@@ -1,0 +1,100 @@
+"""Conversations kept up to date: a process folds each entry of a log once, however often asked.
+
+`get` catches up with the log and answers; `follow` also keeps the fold current, entry by entry, and
+tells a listener of each event. Both take entries by their id, so neither can fold one twice.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+import structlog
+
+from bus import topics
+from bus.events import WireError
+from bus.log import CallLog, decode_entry
+from bus.tail import Entries, Tail
+from calls.conversation import Conversation
+from calls.events import Event
+from calls.ids import CallId
+
+Listener = Callable[[Event], None]
+
+_log = structlog.get_logger(__name__)
+
+
+@dataclass(slots=True)
+class Fold:
+    """A conversation, and how far into the log it has come. It is shared: read it only."""
+
+    conversation: Conversation = field(default_factory=Conversation)
+    last_id: tuple[int, int] = (0, 0)
+    listeners: list[Listener] = field(default_factory=list)
+
+    @property
+    def after(self) -> str:
+        """The id to read on after."""
+        return f"{self.last_id[0]}-{self.last_id[1]}"
+
+    def take(self, entries: Entries) -> None:
+        """Fold the entries that are new."""
+        for entry_id, fields in entries:
+            ms, _, number = entry_id.partition(b"-")
+            place = (int(ms), int(number))
+            if place <= self.last_id:
+                continue
+            self.last_id = place
+            try:
+                event = decode_entry(fields)
+            except WireError as error:
+                _log.error("log.unreadable_entry", error=str(error))
+                continue
+            if event is not None:
+                self.conversation.apply(event)
+                for listener in tuple(self.listeners):
+                    listener(event)
+
+
+class Folds:
+    """The conversations of the calls this process met last."""
+
+    def __init__(self, log: CallLog, tail: Tail, *, keep: int = 512) -> None:
+        self._log = log
+        self._tail = tail
+        self._keep = keep
+        self._folds: OrderedDict[CallId, Fold] = OrderedDict()
+
+    async def get(self, call: CallId) -> Fold:
+        """The conversation as the log has it now."""
+        fold = self._fold(call)
+        fold.take(await self._log.entries(call, fold.after))
+        return fold
+
+    @asynccontextmanager
+    async def follow(self, call: CallId, listener: Listener) -> AsyncIterator[Fold]:
+        """Keep the conversation current; `listener` hears of each event after what was there.
+
+        It is called on the event loop, after the event was folded, and must not block.
+        """
+        fold = await self.get(call)
+        fold.listeners.append(listener)
+        key = topics.events(call)
+        if len(fold.listeners) == 1:
+            self._tail.follow(key, fold.after, fold.take)
+        try:
+            yield fold
+        finally:
+            fold.listeners.remove(listener)
+            if not fold.listeners:
+                self._tail.drop(key)
+
+    def _fold(self, call: CallId) -> Fold:
+        fold = self._folds.setdefault(call, Fold())
+        self._folds.move_to_end(call)
+        if len(self._folds) > self._keep:
+            idle = (key for key, other in self._folds.items() if not other.listeners)
+            self._folds.pop(next(idle, call))
+        return fold

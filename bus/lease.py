@@ -1,0 +1,104 @@
+"""Owning a job: its entry in the group's pending list is the lease.
+
+The owner renews it every third of the lease; whoever finds it idle for longer claims it. Renewing
+and finishing first check, in one script, that the entry is still ours: a bare XCLAIM would let a
+worker that was stopped for a while steal its call back from the one that took it over.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from redis.asyncio import Redis
+from redis.exceptions import ResponseError
+
+from bus import topics
+
+# KEYS: queue. ARGV: group, consumer, idle ms to set, ids. Returns the ids that were ours.
+_RENEW = """
+local ours = {}
+for i = 4, #ARGV do
+  local entry = redis.call('XPENDING', KEYS[1], ARGV[1], ARGV[i], ARGV[i], 1)
+  if entry[1] and entry[1][2] == ARGV[2] then
+    redis.call('XCLAIM', KEYS[1], ARGV[1], ARGV[2], 0, ARGV[i], 'IDLE', ARGV[3], 'JUSTID')
+    ours[#ours + 1] = ARGV[i]
+  end
+end
+return ours
+"""
+
+# KEYS: queue. ARGV: group, consumer, id.
+_DONE = """
+local entry = redis.call('XPENDING', KEYS[1], ARGV[1], ARGV[3], ARGV[3], 1)
+if entry[1] and entry[1][2] == ARGV[2] then
+  redis.call('XACK', KEYS[1], ARGV[1], ARGV[3])
+  redis.call('XDEL', KEYS[1], ARGV[3])
+  return 1
+end
+return 0
+"""
+
+#: An idle time past any lease: the entry is free for the next who looks.
+_HANDED_BACK_MS = 24 * 3600 * 1000
+#: A consumer that has not read for this long is a process that ended.
+_GONE_MS = 3600 * 1000
+
+
+class Leases:
+    """One worker's leases on its pool's queue."""
+
+    def __init__(self, redis: Redis, pool: topics.PoolName, consumer: str) -> None:
+        self._redis = redis
+        self.queue = topics.jobs(pool)
+        self.group = topics.group(pool)
+        self.consumer = consumer
+        self._renew = redis.register_script(_RENEW)
+        self._done = redis.register_script(_DONE)
+
+    async def ensure_group(self) -> None:
+        """Make the queue and its group, from the queue's first entry on, if they are not there."""
+        try:
+            await self._redis.xgroup_create(self.queue, self.group, id="0", mkstream=True)
+        except ResponseError as error:
+            if not str(error).startswith("BUSYGROUP"):
+                raise
+
+    async def renew(self, entries: Sequence[bytes]) -> set[bytes]:
+        """Renew leases. Returns those that are still ours."""
+        if not entries:
+            return set()
+        args: list[str | int | bytes] = [self.group, self.consumer, 0, *entries]
+        return set(await self._renew(keys=[self.queue], args=args))
+
+    async def hand_back(self, entries: Sequence[bytes]) -> None:
+        """Give jobs up at once: the next worker that looks takes them."""
+        if entries:
+            head: list[str | int | bytes] = [self.group, self.consumer, _HANDED_BACK_MS]
+            await self._renew(keys=[self.queue], args=[*head, *entries])
+
+    async def done(self, entry: bytes) -> bool:
+        """The job is done: take it off the queue. False when it was no longer ours."""
+        return bool(await self._done(keys=[self.queue], args=[self.group, self.consumer, entry]))
+
+    async def deliveries(self, entry: bytes) -> int:
+        """How often the job was handed to a worker, this time included."""
+        pending: Any = await self._redis.xpending_range(self.queue, self.group, entry, entry, 1)
+        return int(pending[0]["times_delivered"]) if pending else 0
+
+    async def sweep(self) -> None:
+        """Forget consumers that are long gone and own nothing."""
+        consumers: Any = await self._redis.xinfo_consumers(self.queue, self.group)
+        for consumer in consumers:
+            if not consumer["pending"] and consumer["idle"] > _GONE_MS:
+                await self._redis.xgroup_delconsumer(self.queue, self.group, consumer["name"])
+
+    async def lag(self) -> tuple[int, int]:
+        """How many jobs wait untaken, and how many are being worked on, in the whole pool."""
+        try:
+            groups = await self._redis.xinfo_groups(self.queue)
+        except ResponseError:
+            return 0, 0
+        length = await self._redis.xlen(self.queue)
+        pending = next((g["pending"] for g in groups if g["name"] == self.group.encode()), 0)
+        return max(0, length - pending), pending

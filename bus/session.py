@@ -1,0 +1,80 @@
+"""A process's place on the bus: everything that speaks to it, opened and closed as one."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from typing import Final
+
+import structlog
+from faststream.redis import RedisBroker
+from redis.asyncio import Redis
+
+from bus.broker import BusUnavailableError, Topics, check, connect, make_broker
+from bus.folds import Folds
+from bus.log import CallLog
+from bus.presence import Presence
+from bus.tail import Tail
+
+_log = structlog.get_logger(__name__)
+_WAIT_S: Final = 1.0
+
+
+@dataclass(frozen=True)
+class BusSession:
+    """What a role needs of the bus. `name` is unique among live processes."""
+
+    name: str
+    redis: Redis
+    broker: RedisBroker
+    topics: Topics
+    log: CallLog
+    folds: Folds
+    tail: Tail
+    presence: Presence
+
+
+def process_name() -> str:
+    """This process's name on the bus."""
+    return f"{socket.gethostname()}-{os.getpid()}"
+
+
+@asynccontextmanager
+async def open_session(url: str, name: str | None = None) -> AsyncIterator[BusSession]:
+    """Open a session; a bus that is not there yet is waited for, and the log says so.
+
+    The broker publishes at once; a pool adds its subscribers and starts them itself.
+    """
+    name = name or process_name()
+    redis = connect(url)
+    await _wait_for(redis)
+    broker = make_broker(url)
+    topics = Topics.of(broker)
+    await broker.start()
+    log = CallLog(redis)
+    tail = Tail(redis, name)
+    reading = asyncio.create_task(tail.run(), name="bus tail")
+    try:
+        yield BusSession(name, redis, broker, topics, log, Folds(log, tail), tail, Presence(redis))
+    finally:
+        reading.cancel()
+        with suppress(asyncio.CancelledError):
+            await reading
+        await broker.stop()
+        await redis.aclose()
+
+
+async def _wait_for(redis: Redis) -> None:
+    while True:
+        try:
+            server = await check(redis)
+        except BusUnavailableError as error:
+            _log.warning("bus.waiting", reason=str(error))
+            await asyncio.sleep(_WAIT_S)
+        else:
+            _log.info("bus.connected", server=server)
+            return

@@ -1,0 +1,87 @@
+"""Every key, stream and group on the bus, and how long each lives.
+
+A call's keys share the hash tag `{call}`, so a script over them stays in one slot. Each gets an
+EXPIRE with every write: a call that nobody finishes frees its memory by itself.
+"""
+
+from __future__ import annotations
+
+from typing import Final, Literal, get_args
+
+from calls.ids import CallId, ReplyId
+
+PoolName = Literal["asr", "llm", "tts", "recorder"]
+POOLS: Final[tuple[PoolName, ...]] = get_args(PoolName)
+
+#: Lifecycle of all calls, for whoever wants to know: capped, approximately.
+CALLS: Final = "calls"
+CALLS_MAXLEN: Final = 10_000
+
+#: Calls in progress: member call, score the last sign of life of its ingress (epoch ms).
+LIVE: Final = "calls:live"
+
+#: A call's keys live this long after the last write to them, s.
+CALL_TTL_S: Final = 3600
+#: ... and this long once the recorder has made rows of them: late readers may still finish.
+RECORDED_TTL_S: Final = 60
+
+#: One hour of 20 ms frames: a cap for safety, the owner of the audio trims long before.
+AUDIO_MAXLEN: Final = 180_000
+
+
+def jobs(pool: PoolName) -> str:
+    """The pool's queue: one entry per call, turn, sentence or ended call."""
+    return f"jobs:{pool}"
+
+
+def group(pool: PoolName) -> str:
+    """The pool's consumer group on its queue."""
+    return f"pool:{pool}"
+
+
+def audio_in(call: CallId) -> str:
+    """What the caller says, one entry per 20 ms frame."""
+    return f"{{{call}}}:in"
+
+
+def audio_out(call: CallId) -> str:
+    """What the agent says, in chunks that name their reply, sentence and offset."""
+    return f"{{{call}}}:out"
+
+
+def events(call: CallId) -> str:
+    """The call's log."""
+    return f"{{{call}}}:events"
+
+
+def facts(call: CallId) -> str:
+    """The keys of the facts in the log: what makes an entry come once."""
+    return f"{{{call}}}:facts"
+
+
+def owners(call: CallId) -> str:
+    """Per task of the call: its owner's epoch and checkpoint."""
+    return f"{{{call}}}:owners"
+
+
+def call_keys(call: CallId) -> tuple[str, ...]:
+    """All keys of a call."""
+    return (audio_in(call), audio_out(call), events(call), facts(call), owners(call))
+
+
+def reply_task(reply: ReplyId) -> str:
+    """The task of writing a reply, in `owners`."""
+    return f"llm:{reply}"
+
+
+def sentence_task(reply: ReplyId, index: int) -> str:
+    """The task of speaking a sentence, in `owners`."""
+    return f"tts:{reply}:{index}"
+
+
+def presence(role: str, host: str, pid: int) -> str:
+    """A live process."""
+    return f"presence:{role}:{host}:{pid}"
+
+
+PRESENCE_PATTERN: Final = "presence:*"

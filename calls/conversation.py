@@ -1,0 +1,314 @@
+"""The conversation: one fold over the log, used by ingress, workers, recorder and dashboard alike.
+
+Feed it a call's events in log order and it knows what was said, what is being spoken, and what the
+caller has heard of it, to the sample. It tolerates events it cannot place (a log that is still
+being read, a repeated fact): folding is total and never raises.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from functools import singledispatchmethod
+from typing import Literal, NamedTuple
+
+from calls import events as e
+from calls.ids import GREETING_TURN, ReplyId, turn_of
+
+
+class Message(NamedTuple):
+    """One line of the conversation, as a language model takes it."""
+
+    role: Literal["user", "assistant"]
+    text: str
+
+
+class Run(NamedTuple):
+    """A contiguous stretch of a sentence that was played: audio [offset, end) at `position`."""
+
+    offset: int
+    end: int
+    position: int
+
+
+@dataclass(slots=True)
+class Sentence:
+    """One sentence of a reply, from the model's mouth to the caller's ear."""
+
+    index: int
+    text: str = ""
+    ready_at: float | None = None
+    first_token_at: float | None = None
+    taken_at: float | None = None
+    audio_at: float | None = None
+    #: Length of its audio; None until synthesis has ended.
+    samples: int | None = None
+    synthesis: Literal["complete", "cancelled", "failed"] | None = None
+    played_at: float | None = None
+    runs: list[Run] = field(default_factory=list)
+    #: Where the run that is playing now began, (offset, position).
+    playing: tuple[int, int] | None = None
+    finished: bool = False
+
+    @property
+    def heard_samples(self) -> int:
+        """How much of the audio the caller has heard."""
+        return max((run.end for run in self.runs), default=0)
+
+    @property
+    def heard_text(self) -> str:
+        """The words the caller has heard, as far as the audio heard tells."""
+        if self.finished:
+            return self.text
+        if not self.samples or not self.heard_samples:
+            return ""
+        cut = len(self.text) * min(self.heard_samples, self.samples) // self.samples
+        if cut >= len(self.text):
+            return self.text
+        return self.text[: cut + 1].rpartition(" ")[0].rstrip()
+
+
+@dataclass(slots=True)
+class Reply:
+    """The agent's answer to one turn."""
+
+    id: ReplyId
+    started_at: float | None = None
+    sentences: dict[int, Sentence] = field(default_factory=dict)
+    ended: Literal["complete", "cancelled", "failed"] | None = None
+    #: How many sentences it has; None until it ended.
+    count: int | None = None
+    actions: list[e.ActionRequested] = field(default_factory=list)
+    #: The caller spoke over it: only what was heard of it counts.
+    cut: bool = False
+
+    def sentence(self, index: int) -> Sentence:
+        return self.sentences.setdefault(index, Sentence(index))
+
+    @property
+    def ordered(self) -> list[Sentence]:
+        return [self.sentences[index] for index in sorted(self.sentences)]
+
+    @property
+    def text(self) -> str:
+        """All of it, heard or not."""
+        return " ".join(sentence.text for sentence in self.ordered if sentence.text)
+
+    @property
+    def heard_text(self) -> str:
+        """What the caller heard of it."""
+        return " ".join(text for sentence in self.ordered if (text := sentence.heard_text))
+
+    @property
+    def played_out(self) -> bool:
+        """All its sentences were heard to their end, or nothing more of it will come."""
+        return self.count is not None and all(
+            index in self.sentences
+            and (self.sentences[index].finished or self.sentences[index].samples == 0)
+            for index in range(self.count)
+        )
+
+
+@dataclass(slots=True)
+class Turn:
+    """What the caller said, and what became of it. Turn 0 is the greeting: nobody spoke yet."""
+
+    number: int
+    ended: e.TurnEnded | None = None
+    partial: str = ""
+    replies: dict[ReplyId, Reply] = field(default_factory=dict)
+
+    @property
+    def text(self) -> str:
+        return self.ended.text if self.ended else self.partial
+
+    @property
+    def reply(self) -> Reply | None:
+        """The reply that counts: the latest revision."""
+        return self.replies[max(self.replies, key=_revision)] if self.replies else None
+
+
+def _revision(reply: ReplyId) -> int:
+    return int(reply.partition(".")[2] or 0)
+
+
+@dataclass(slots=True)
+class Conversation:
+    """The state of a call after the events it was fed."""
+
+    started: e.CallStarted | None = None
+    answered_at: float | None = None
+    ended: e.CallEnded | None = None
+    quality: e.MediaQuality | None = None
+    recorded: e.CallRecorded | None = None
+    turns: dict[int, Turn] = field(default_factory=dict)
+    digits: list[e.DigitPressed] = field(default_factory=list)
+    failures: list[e.StageFailed] = field(default_factory=list)
+    gaps: list[e.MediaGap] = field(default_factory=list)
+    heard_to_the_end: bool = False
+    #: The caller is speaking now (as far as the log knows).
+    speech: e.SpeechStarted | None = None
+
+    @classmethod
+    def of(cls, events: Iterable[e.Event]) -> Conversation:
+        """Fold a log."""
+        conversation = cls()
+        for event in events:
+            conversation.apply(event)
+        return conversation
+
+    @property
+    def current_turn(self) -> int:
+        """The last turn that ended; replies to earlier ones are stale if the agent yields."""
+        return max((n for n, turn in self.turns.items() if turn.ended), default=GREETING_TURN)
+
+    @property
+    def yields(self) -> bool:
+        """May the caller interrupt?"""
+        return self.started is None or self.started.agent.barge_in
+
+    def turn(self, number: int) -> Turn:
+        return self.turns.setdefault(number, Turn(number))
+
+    def reply(self, reply: ReplyId) -> Reply:
+        replies = self.turn(turn_of(reply)).replies
+        return replies.setdefault(reply, Reply(reply))
+
+    def is_current(self, reply: ReplyId) -> bool:
+        """Is this reply still wanted?"""
+        return self.ended is None and (not self.yields or turn_of(reply) >= self.current_turn)
+
+    def messages(self, before: int | None = None) -> list[Message]:
+        """What was said, as the caller heard it, up to and including turn `before`'s own words.
+
+        A reply that was cut counts only as far as it was heard; one that nobody heard is absent.
+        """
+        lines: list[Message] = []
+        for number in sorted(self.turns):
+            if before is not None and number > before:
+                break
+            turn = self.turns[number]
+            if turn.ended and turn.ended.text:
+                lines.append(Message("user", turn.ended.text))
+            reply = turn.reply
+            if reply is None or number == before:
+                continue
+            said = reply.heard_text if reply.cut else reply.text
+            if said:
+                lines.append(Message("assistant", said))
+        return lines
+
+    @singledispatchmethod
+    def apply(self, event: e.Event) -> None:
+        """Take the next event of the log. What the fold has no use for is passed over."""
+
+    @apply.register
+    def _(self, event: e.CallStarted) -> None:
+        self.started = self.started or event
+
+    @apply.register
+    def _(self, event: e.CallAnswered) -> None:
+        self.answered_at = self.answered_at or event.at
+
+    @apply.register
+    def _(self, event: e.CallEnded) -> None:
+        self.ended = self.ended or event
+        self.speech = None
+
+    @apply.register
+    def _(self, event: e.MediaQuality) -> None:
+        self.quality = event
+
+    @apply.register
+    def _(self, event: e.CallRecorded) -> None:
+        self.recorded = event
+
+    @apply.register
+    def _(self, event: e.DigitPressed) -> None:
+        self.digits.append(event)
+
+    @apply.register
+    def _(self, event: e.MediaGap) -> None:
+        self.gaps.append(event)
+
+    @apply.register
+    def _(self, event: e.StageFailed) -> None:
+        self.failures.append(event)
+
+    @apply.register
+    def _(self, event: e.SpeechStarted) -> None:
+        self.speech = event
+
+    @apply.register
+    def _(self, event: e.SpeechDropped) -> None:
+        if self.speech is not None and self.speech.turn == event.turn:
+            self.speech = None
+
+    @apply.register
+    def _(self, event: e.TranscriptPartial) -> None:
+        self.turn(event.turn).partial = event.text
+
+    @apply.register
+    def _(self, event: e.TurnEnded) -> None:
+        self.turn(event.turn).ended = event
+        self.speech = None
+        if self.yields:
+            for number, turn in self.turns.items():
+                if number < event.turn:
+                    for reply in turn.replies.values():
+                        reply.cut = True
+
+    @apply.register
+    def _(self, event: e.HearingEnded) -> None:  # noqa: ARG002  # dispatched on, not read
+        self.heard_to_the_end = True
+
+    @apply.register
+    def _(self, event: e.ReplyStarted) -> None:
+        reply = self.reply(event.reply)
+        reply.started_at = reply.started_at or event.at
+        reply.cut = reply.cut or not self.is_current(event.reply)
+
+    @apply.register
+    def _(self, event: e.SentenceReady) -> None:
+        sentence = self.reply(event.reply).sentence(event.index)
+        sentence.text = event.text
+        sentence.ready_at = event.at
+        sentence.first_token_at = event.first_token_at
+
+    @apply.register
+    def _(self, event: e.ActionRequested) -> None:
+        self.reply(event.reply).actions.append(event)
+
+    @apply.register
+    def _(self, event: e.ReplyEnded) -> None:
+        reply = self.reply(event.reply)
+        reply.ended = event.why
+        reply.count = event.sentences
+
+    @apply.register
+    def _(self, event: e.SynthesisStarted) -> None:
+        sentence = self.reply(event.reply).sentence(event.index)
+        sentence.taken_at = event.taken_at
+        sentence.audio_at = event.at
+
+    @apply.register
+    def _(self, event: e.SynthesisEnded) -> None:
+        sentence = self.reply(event.reply).sentence(event.index)
+        sentence.samples = event.samples
+        sentence.synthesis = event.why
+
+    @apply.register
+    def _(self, event: e.PlaybackStarted) -> None:
+        sentence = self.reply(event.reply).sentence(event.index)
+        if sentence.played_at is None:
+            sentence.played_at = event.at
+        sentence.playing = (event.offset, event.position)
+
+    @apply.register
+    def _(self, event: e.PlaybackStopped) -> None:
+        sentence = self.reply(event.reply).sentence(event.index)
+        if sentence.playing is not None:
+            offset, position = sentence.playing
+            sentence.runs.append(Run(offset, max(offset, event.offset), position))
+            sentence.playing = None
+        sentence.finished = sentence.finished or event.why == "finished"

@@ -1,0 +1,319 @@
+"""What can happen in a call: the entries of its log.
+
+Each event is one fact, written once by the process that knows it. `at` is when it happened, Unix
+epoch in ms. `position` is a place on the call's media clock: samples at 8000 Hz since the ingress
+took the caller's first frame, the same clock for both directions, so a position is also a place in
+the recording. `offset` is a place inside one sentence's audio, in samples.
+
+Events of one kind that agree in their `KEY` fields are the same fact: the log takes the first and
+drops the rest (bus/log.py), so a worker that takes over may write again what its predecessor had
+written. Wire form, version and size limits are in bus/events.py.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import ClassVar, Literal
+
+from calls.agent import Agent
+from calls.ending import Ending
+from calls.ids import CallId, ReplyId
+
+Stage = Literal["ingress", "asr", "llm", "tts", "recorder"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """What all events share."""
+
+    KEY: ClassVar[tuple[str, ...]] = ()
+
+    kind: str
+    at: float
+
+    @property
+    def key(self) -> str:
+        """The fact's identity within its call."""
+        return "/".join([self.kind, *(str(getattr(self, name)) for name in self.KEY)])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallStarted(Event):
+    """A call was admitted. Always the first entry."""
+
+    kind: Literal["call.started"] = "call.started"
+    call: CallId
+    agent: Agent
+    carrier: Literal["sip", "twilio", "webrtc", "websocket"]
+    caller: str
+    called: str
+    #: The carrier's own name of the call: SIP Call-ID, Twilio CallSid.
+    carrier_call: str
+    codec: str
+    remote: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallAnswered(Event):
+    """Media may flow."""
+
+    kind: Literal["call.answered"] = "call.answered"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallEnded(Event):
+    """The call is over. Always the last entry but for the recorder's."""
+
+    kind: Literal["call.ended"] = "call.ended"
+    why: Ending
+    #: The media clock when it ended: the length of both recording channels.
+    position: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DigitPressed(Event):
+    """The caller pressed a key (RFC 4733)."""
+
+    KEY = ("position",)
+
+    kind: Literal["digit"] = "digit"
+    digit: str
+    duration_ms: int
+    position: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MediaQuality(Event):
+    """How the caller's audio arrived, over the whole call."""
+
+    kind: Literal["media.quality"] = "media.quality"
+    packets: int
+    lost: int
+    late: int
+    concealed: int
+    jitter_ms: float
+    round_trip_ms: float | None = None
+    mos: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MediaGap(Event):
+    """A reader found a hole in an audio stream: frames were trimmed before it read them."""
+
+    KEY = ("stage", "position")
+
+    kind: Literal["media.gap"] = "media.gap"
+    stage: Stage
+    position: int
+    samples: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SpeechStarted(Event):
+    """The caller began to speak. Playback pauses here if the agent may be interrupted."""
+
+    KEY = ("turn", "position")
+
+    kind: Literal["speech.started"] = "speech.started"
+    turn: int
+    position: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TranscriptPartial(Event):
+    """What the caller seems to be saying so far."""
+
+    KEY = ("turn", "position")
+
+    kind: Literal["transcript.partial"] = "transcript.partial"
+    turn: int
+    position: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TurnEnded(Event):
+    """The caller finished a turn: this is what was said. The reply to it is due."""
+
+    KEY = ("turn",)
+
+    kind: Literal["turn.ended"] = "turn.ended"
+    turn: int
+    text: str
+    #: 0..1, or None where the provider does not say.
+    confidence: float | None
+    speech_start: int
+    speech_end: int
+    #: When the last speech sample was heard, and when the end of the turn was decided (epoch ms).
+    speech_ended_at: float
+    decided_at: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SpeechDropped(Event):
+    """What began as speech held no words: playback goes on from where it paused."""
+
+    KEY = ("turn", "position")
+
+    kind: Literal["speech.dropped"] = "speech.dropped"
+    turn: int
+    #: Where that speech had started.
+    position: int
+    why: Literal["too_short", "no_words"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HearingEnded(Event):
+    """The transcriber has heard the call to its end: no further turn will come."""
+
+    kind: Literal["hearing.ended"] = "hearing.ended"
+    position: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReplyStarted(Event):
+    """A worker took the turn and asked the responder."""
+
+    KEY = ("reply",)
+
+    kind: Literal["reply.started"] = "reply.started"
+    reply: ReplyId
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SentenceReady(Event):
+    """The responder completed a sentence; it may be spoken."""
+
+    KEY = ("reply", "index")
+
+    kind: Literal["sentence"] = "sentence"
+    reply: ReplyId
+    index: int
+    text: str
+    #: When the responder's first token of this sentence came (epoch ms).
+    first_token_at: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ActionRequested(Event):
+    """The agent wants something done once this reply has been heard."""
+
+    KEY = ("reply", "action")
+
+    kind: Literal["action"] = "action"
+    reply: ReplyId
+    action: Literal["hangup"]
+    arguments: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReplyEnded(Event):
+    """The reply has no more sentences than these."""
+
+    KEY = ("reply",)
+
+    kind: Literal["reply.ended"] = "reply.ended"
+    reply: ReplyId
+    sentences: int
+    why: Literal["complete", "cancelled", "failed"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SynthesisStarted(Event):
+    """The first audio of a sentence was written to the bus."""
+
+    KEY = ("reply", "index")
+
+    kind: Literal["synthesis.started"] = "synthesis.started"
+    reply: ReplyId
+    index: int
+    #: When a worker took the sentence (epoch ms).
+    taken_at: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SynthesisEnded(Event):
+    """A sentence's audio is complete and this long."""
+
+    KEY = ("reply", "index")
+
+    kind: Literal["synthesis.ended"] = "synthesis.ended"
+    reply: ReplyId
+    index: int
+    samples: int
+    why: Literal["complete", "cancelled", "failed"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlaybackStarted(Event):
+    """A run of a sentence's audio began to leave the ingress."""
+
+    KEY = ("reply", "index", "position")
+
+    kind: Literal["playback.started"] = "playback.started"
+    reply: ReplyId
+    index: int
+    offset: int
+    position: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlaybackStopped(Event):
+    """That run ended before `offset`, at `position`."""
+
+    KEY = ("reply", "index", "position")
+
+    kind: Literal["playback.stopped"] = "playback.stopped"
+    reply: ReplyId
+    index: int
+    offset: int
+    position: int
+    #: finished: the sentence is over; starved: its next audio was not there in time;
+    #: paused: the caller spoke; dropped: the reply is no longer wanted.
+    why: Literal["finished", "starved", "paused", "dropped"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StageFailed(Event):
+    """A stage could not do its work for this call."""
+
+    KEY = ("stage", "at")
+
+    kind: Literal["stage.failed"] = "stage.failed"
+    stage: Stage
+    error_type: str
+    message: str
+    reply: ReplyId | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallRecorded(Event):
+    """The recorder has turned the log into rows and, if the agent asks for it, a recording."""
+
+    kind: Literal["call.recorded"] = "call.recorded"
+    recording: str | None
+
+
+AnyEvent = (
+    CallStarted
+    | CallAnswered
+    | CallEnded
+    | DigitPressed
+    | MediaQuality
+    | MediaGap
+    | SpeechStarted
+    | TranscriptPartial
+    | TurnEnded
+    | SpeechDropped
+    | HearingEnded
+    | ReplyStarted
+    | SentenceReady
+    | ActionRequested
+    | ReplyEnded
+    | SynthesisStarted
+    | SynthesisEnded
+    | PlaybackStarted
+    | PlaybackStopped
+    | StageFailed
+    | CallRecorded
+)

@@ -1,0 +1,53 @@
+"""How calls, turns and replies are named.
+
+A call id sorts by its start and cannot be guessed. A turn is numbered by the worker that hears it;
+turn 0 is the agent's greeting. A reply is named by the turn it answers and by its revision, so that
+two workers that answer the same turn after a take-over write the same names.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime
+from typing import NewType
+
+CallId = NewType("CallId", str)
+ReplyId = NewType("ReplyId", str)
+
+GREETING_TURN = 0
+
+_CALL_ID = re.compile(r"[a-z0-9][a-z0-9-]{7,63}")
+
+
+def new_call_id(now_ms: float, token: str) -> CallId:
+    """Name a call that starts at `now_ms` (Unix epoch, ms).
+
+    `token` is random: 8 or more hex digits.
+    """
+    started = datetime.fromtimestamp(now_ms / 1000, UTC)
+    return CallId(f"{started:%Y%m%dt%H%M%S}-{token}")
+
+
+def parse_call_id(text: str) -> CallId:
+    """Accept a call id from outside.
+
+    Raises:
+        ValueError: it could not be a call id, so it must not become part of a key or a path.
+    """
+    if not _CALL_ID.fullmatch(text):
+        raise ValueError(f"not a call id: {text[:80]!r}")
+    return CallId(text)
+
+
+def reply_id(turn: int, revision: int = 0) -> ReplyId:
+    """Name the reply to a turn."""
+    return ReplyId(f"{turn}.{revision}")
+
+
+def turn_of(reply: ReplyId) -> int:
+    """Tell which turn a reply answers.
+
+    Raises:
+        ValueError: not a reply id.
+    """
+    return int(reply.partition(".")[0])

@@ -1,0 +1,146 @@
+"""One SIP call: its dialog, its RTP, and the leg that carries it on the bus."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Final
+
+import structlog
+
+from calls.events import CallStarted, MediaQuality
+from ingress_sip.rtp.packet import RtpError
+from ingress_sip.rtp.receiver import Heard as HeardKind
+from ingress_sip.rtp.receiver import RtpReceiver
+from ingress_sip.rtp.sender import RtpSender
+from ingress_sip.rtp.telephone_event import Digit
+from ingress_sip.sdp.offer_answer import LocalMedia, Negotiated
+from ingress_sip.signalling.dialog import DialogId
+from ingress_sip.sockets.udp import Address, RtpSocket
+from legs.leg import Heard, Key, Leg
+from media import g711
+from media.frames import SILENCE, Codec
+from telemetry import metrics
+
+_log = structlog.get_logger(__name__)
+_SILENT: Final = g711.encode(SILENCE, Codec.PCMU)
+
+
+class SipCall:
+    """A call over SIP and RTP: what a leg needs of its carrier (legs.leg.Carrier)."""
+
+    def __init__(
+        self,
+        dialog: DialogId,
+        started: CallStarted,
+        local: LocalMedia,
+        *,
+        now_ms: Callable[[], float],
+        hang_up: Callable[[SipCall], None],
+    ) -> None:
+        self.dialog = dialog
+        self.started = started
+        self.local = local
+        self.leg = Leg(started.call, started.agent, self, now_ms)
+        self.answered = False
+        self.over = False
+        self.last_packet_ms = now_ms()
+        self._hang_up = hang_up
+        self._now_ms = now_ms
+        self._socket: RtpSocket | None = None
+        self._media: Negotiated | None = None
+        self._receiver: RtpReceiver | None = None
+        self._sender: RtpSender | None = None
+        self._garbage = 0
+        self._digits: list[Digit] = []
+
+    def use(self, socket: RtpSocket) -> None:
+        """Give the call its sockets."""
+        self._socket = socket
+
+    def negotiated(self, media: Negotiated) -> None:
+        """The first or a later offer/answer is done: media flows as it says."""
+        self._media = media
+        codecs = {media.payload_type: Codec(media.codec.name)}
+        if self._receiver is None or self._sender is None:
+            self._receiver = RtpReceiver(codecs, media.event_payload_type, media.remote)
+            self._sender = RtpSender(
+                payload_type=media.payload_type,
+                ssrc=secrets.randbits(32),
+                sequence=secrets.randbits(16),
+                timestamp=secrets.randbits(32),
+            )
+        else:
+            self._receiver.renegotiate(codecs, media.event_payload_type, media.remote)
+            self._sender.payload_type = media.payload_type
+
+    def next_local(self) -> LocalMedia:
+        """Our side of the session for a new offer/answer (RFC 3264 section 8: one version up)."""
+        self.local = replace(self.local, version=self.local.version + 1)
+        return self.local
+
+    @property
+    def on_hold(self) -> bool:
+        """Has the peer asked for no audio of either kind?"""
+        return self._media is not None and not self._media.direction.receives
+
+    def rtp_received(self, datagram: bytes, source: Address) -> None:
+        if self._receiver is None:
+            return
+        now = self._now_ms()
+        try:
+            self._digits += self._receiver.receive(datagram, source, now)
+        except RtpError as error:
+            self._garbage += 1
+            if self._garbage == 1:
+                _log.info("rtp.garbage", call=self.started.call, source=source, error=str(error))
+        else:
+            self.last_packet_ms = now
+
+    def hear(self, now_ms: float) -> Heard:
+        if self._receiver is None:
+            return Heard(_SILENT, concealed=False)
+        frame = self._receiver.tick(now_ms)
+        keys = tuple(Key(key.digit, key.duration_ms) for key in (*self._digits, *frame.digits))
+        self._digits.clear()
+        return Heard(frame.ulaw, frame.kind is HeardKind.CONCEALED, keys)
+
+    def say(self, payload: bytes | None) -> None:
+        media, socket, sender = self._media, self._socket, self._sender
+        if media is None or socket is None or sender is None or self._receiver is None:
+            return
+        if not media.direction.sends:
+            sender.pause()
+            return
+        frame = payload or _SILENT
+        if media.codec.name == "PCMA":
+            frame = g711.ulaw_to_alaw(frame)
+        # RFC 4961: where the caller's audio comes from, before where its SDP says.
+        socket.send(sender.audio(frame), self._receiver.source or media.remote)
+        metrics.AUDIO_CHUNKS.labels("ingress", "out").inc()
+
+    def hang_up(self) -> None:
+        self._hang_up(self)
+
+    def quality(self) -> MediaQuality | None:
+        """How the caller's audio arrived so far; None before any media."""
+        if self._receiver is None:
+            return None
+        seen = self._receiver.quality()
+        packets = seen.packets
+        return MediaQuality(
+            at=self._now_ms(),
+            packets=packets.received,
+            lost=packets.lost,
+            late=packets.late,
+            concealed=packets.concealed,
+            jitter_ms=round(seen.jitter_ms, 2),
+            mos=round(seen.mos, 2),
+        )
+
+    def close(self) -> None:
+        """Give the ports back."""
+        if self._socket is not None:
+            self._socket.close()
+            self._socket = None

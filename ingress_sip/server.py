@@ -1,0 +1,392 @@
+"""The SIP server: listens, admits calls, routes the core's events to them, and drains."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import Callable, Coroutine
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any, Final
+
+import structlog
+from redis.exceptions import RedisError
+
+from bus.session import BusSession
+from calls.agent import Agent, Agents
+from calls.ending import Ending
+from calls.events import CallEnded, CallStarted
+from calls.ids import CallId, new_call_id
+from ingress_sip.call import SipCall
+from ingress_sip.sdp.offer_answer import (
+    PCMA,
+    PCMU,
+    LocalMedia,
+    Negotiated,
+    accept_answer,
+    answer,
+    offer,
+)
+from ingress_sip.sdp.session import SdpError
+from ingress_sip.signalling import events as sip
+from ingress_sip.signalling.core import SipCore
+from ingress_sip.signalling.dialog import DialogId
+from ingress_sip.signalling.message import Request
+from ingress_sip.signalling.uri import SipUri
+from ingress_sip.sockets.udp import (
+    Address,
+    NoPortError,
+    RtpPorts,
+    local_address_towards,
+    open_udp,
+)
+from legs.engine import MediaEngine
+from telemetry import metrics
+from telemetry.log import bind_call
+
+_log = structlog.get_logger(__name__)
+#: A call whose caller sends nothing for this long, while it should, is dead. In ms.
+_MEDIA_TIMEOUT_MS: Final = 60_000
+_WATCH_S: Final = 5.0
+#: How long a drain waits for the answers to its BYEs, s.
+_BYE_S: Final = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class SipConfig:
+    """Where the server listens, and how much it takes."""
+
+    host: str
+    port: int
+    rtp_first: int
+    rtp_last: int
+    #: The address peers reach us at, where it is not the one we bind (NAT).
+    public_address: str | None = None
+    max_calls: int = 200
+    #: How long a drain lets calls go on, s.
+    drain_s: float = 30.0
+    bus_patience_s: float = 10.0
+
+
+class RefusedError(Exception):
+    """A call is not taken: the status to answer, and why in words."""
+
+    def __init__(self, status: int, why: str, headers: tuple[tuple[str, str], ...] = ()) -> None:
+        super().__init__(why)
+        self.status = status
+        self.headers = headers
+
+
+class SipServer:
+    """One UDP listener with its calls."""
+
+    def __init__(
+        self,
+        config: SipConfig,
+        agents: Agents,
+        session: BusSession,
+        now_ms: Callable[[], float],
+    ) -> None:
+        self._config = config
+        self._agents = agents
+        self._session = session
+        self._now_ms = now_ms
+        self._engine = MediaEngine(
+            session, now_ms, bus_lost=self._bus_lost, patience_s=config.bus_patience_s
+        )
+        self._ports = RtpPorts(config.host, config.rtp_first, config.rtp_last)
+        self._core = SipCore(
+            contact_for=self._contact_for,
+            tokens=lambda: secrets.token_hex(8),
+            user_agent="Trunkline",
+        )
+        self._calls: dict[DialogId, SipCall] = {}
+        self._admitting = 0
+        self._transport: asyncio.DatagramTransport | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._changed = asyncio.Event()
+        self._loop = asyncio.get_running_loop()
+        self.address: Address = (config.host, config.port)
+
+    @property
+    def calls(self) -> int:
+        """Calls being carried."""
+        return len(self._calls)
+
+    async def start(self) -> None:
+        """Listen.
+
+        Raises:
+            OSError: the address cannot be bound.
+        """
+        self._transport = await open_udp(self._config.host, self._config.port, self._received)
+        self.address = self._transport.get_extra_info("sockname")[:2]
+        await self._engine.start()
+        self._spawn(self._watch())
+
+    async def drain(self) -> None:
+        """Take no new calls, let those there are go on for a while, then end them."""
+        self._core.draining = True
+        await self._until(lambda: not self._calls, self._config.drain_s)
+        for call in list(self._calls.values()):
+            self._core.hang_up(call.dialog, self._loop.time())
+            self._finish(call, Ending.SHUTDOWN)
+        self._pump()
+        await self._until(lambda: not self._core.live_dialogs, _BYE_S)
+
+    async def stop(self) -> None:
+        """Close everything; what happened in the calls is written first."""
+        endings = [task for task in self._tasks if task.get_name().startswith("end ")]
+        if endings:
+            await asyncio.wait(endings, timeout=_BYE_S)
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._engine.stop()
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._transport is not None:
+            self._transport.close()
+
+    # -- the shell around the core
+
+    def _received(self, datagram: bytes, source: Address) -> None:
+        self._core.receive_datagram(datagram, source, self._loop.time())
+        self._pump()
+
+    def _pump(self) -> None:
+        """Act on what the core says, send what it wants sent, and set its timer."""
+        while (event := self._core.next_event()) is not None:
+            self._route(event)
+            self._changed.set()
+        for out in self._core.datagrams_to_send():
+            if self._transport is not None and not self._transport.is_closing():
+                self._transport.sendto(out.data, out.destination)
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if (due := self._core.next_timer()) is not None:
+            self._timer = self._loop.call_at(due, self._timer_fired)
+
+    def _timer_fired(self) -> None:
+        self._timer = None
+        self._core.handle_timers(self._loop.time())
+        self._pump()
+
+    def _route(self, event: sip.Event) -> None:
+        if isinstance(event, sip.InviteReceived):
+            self._spawn(self._invited(event))
+            return
+        call = self._calls.get(event.dialog)
+        if call is None:
+            return
+        match event:
+            case sip.InviteCancelled():
+                self._finish(call, Ending.CANCELLED)
+            case sip.ByeReceived():
+                self._finish(call, Ending.CALLER_HUNG_UP)
+            case sip.AckTimedOut():
+                self._finish(call, Ending.NO_ACK)
+            case sip.AckReceived() if event.body:
+                self._answered_late(call, event.body)
+            case sip.ReinviteReceived():
+                self._reinvited(call, event)
+            case _:
+                pass
+
+    # -- admission
+
+    async def _invited(self, event: sip.InviteReceived) -> None:
+        number = event.request.uri.user or ""
+        try:
+            call = await self._admit(event, number)
+        except RefusedError as refusal:
+            metrics.CALLS.labels("sip", Ending.REFUSED.value).inc()
+            _log.info(
+                "sip.refused", status=refusal.status, why=str(refusal), number=number,
+                source=event.source[0],
+            )  # fmt: skip
+            self._core.reject(
+                event.dialog, refusal.status, self._loop.time(), headers=refusal.headers
+            )
+            self._pump()
+            return
+        if call is None:
+            return
+        with bind_call(call.started.call):
+            _log.info("sip.answered", number=number, caller=call.started.caller)
+            await self._engine.connect(call.leg)
+
+    async def _admit(self, event: sip.InviteReceived, number: str) -> SipCall | None:
+        agent = self._agents.for_number(number)
+        if agent is None:
+            raise RefusedError(404, f"no agent answers {number!r}")
+        if len(self._calls) + self._admitting >= self._config.max_calls:
+            raise RefusedError(503, "all lines are busy", (("Retry-After", "10"),))
+        self._admitting += 1
+        try:
+            return await self._answer(event, number, agent)
+        finally:
+            self._admitting -= 1
+
+    async def _answer(self, event: sip.InviteReceived, number: str, agent: Agent) -> SipCall | None:
+        """Answer the call; None when its caller gave up meanwhile."""
+        request = event.request
+        try:
+            call: SipCall | None = None
+            socket = await self._ports.open(
+                lambda data, source: call.rtp_received(data, source) if call else None
+            )
+        except NoPortError as error:
+            raise RefusedError(503, str(error), (("Retry-After", "10"),)) from error
+        local = LocalMedia(
+            address=self._address_towards(event.source),
+            port=socket.port,
+            session_id=secrets.randbits(31),
+            version=1,
+            codecs=(PCMU, PCMA),
+        )
+        try:
+            body, media = _negotiate(event.offer, local)
+            now = self._now_ms()
+            started = CallStarted(
+                at=now,
+                call=new_call_id(now, secrets.token_hex(5)),
+                agent=agent,
+                carrier="sip",
+                caller=_caller(request),
+                called=number,
+                carrier_call=request.call_id,
+                codec=media.codec.name if media else PCMU.name,
+                remote=f"{event.source[0]}:{event.source[1]}",
+            )
+            call = SipCall(
+                event.dialog, started, local, now_ms=self._now_ms, hang_up=self._agent_hung_up
+            )
+            call.use(socket)
+            self._calls[event.dialog] = call
+            self._core.ring(event.dialog, self._loop.time())
+            self._pump()
+            await self._engine.open(started)
+        except SdpError as error:
+            socket.close()
+            raise RefusedError(error.status, str(error)) from error
+        except (RedisError, OSError) as error:
+            self._calls.pop(event.dialog, None)
+            socket.close()
+            raise RefusedError(503, f"the bus is away: {error}", (("Retry-After", "5"),)) from error
+        if media is not None:
+            call.negotiated(media)
+        if not self._core.accept(event.dialog, body, self._loop.time()):
+            self._finish(call, Ending.CANCELLED)
+            return None
+        call.answered = True
+        self._pump()
+        return call
+
+    # -- what happens in a call
+
+    def _answered_late(self, call: SipCall, body: bytes) -> None:
+        """The ACK brings the answer to the offer in our 200 (RFC 3261 13.2.1)."""
+        try:
+            call.negotiated(accept_answer(call.local, body))
+        except SdpError as error:
+            _log.warning("sip.bad_answer", call=call.started.call, error=str(error))
+            self._core.hang_up(call.dialog, self._loop.time())
+            self._finish(call, Ending.FAILED)
+
+    def _reinvited(self, call: SipCall, event: sip.ReinviteReceived) -> None:
+        local = call.next_local()
+        now = self._loop.time()
+        if not event.offer:
+            self._core.accept(call.dialog, offer(local), now)
+            return
+        try:
+            media = answer(event.offer, local)
+        except SdpError as error:
+            self._core.reject(call.dialog, error.status, now)
+            return
+        if self._core.accept(call.dialog, media.body, now):
+            call.negotiated(media)
+
+    def _agent_hung_up(self, call: SipCall) -> None:
+        self._core.hang_up(call.dialog, self._loop.time())
+        self._finish(call, Ending.AGENT_HUNG_UP)
+        self._loop.call_soon(self._pump)
+
+    def _bus_lost(self, call_id: CallId) -> None:
+        for call in list(self._calls.values()):
+            if call.started.call == call_id:
+                self._core.hang_up(call.dialog, self._loop.time())
+                self._finish(call, Ending.BUS_LOST)
+        self._loop.call_soon(self._pump)
+
+    async def _watch(self) -> None:
+        """End calls whose caller went away without a BYE."""
+        while True:
+            await asyncio.sleep(_WATCH_S)
+            oldest = self._now_ms() - _MEDIA_TIMEOUT_MS
+            for call in list(self._calls.values()):
+                if call.answered and not call.on_hold and call.last_packet_ms < oldest:
+                    self._core.hang_up(call.dialog, self._loop.time())
+                    self._finish(call, Ending.MEDIA_TIMEOUT)
+            self._pump()
+
+    def _finish(self, call: SipCall, why: Ending) -> None:
+        """The call is over; its last entries are written by a task of their own."""
+        if call.over:
+            return
+        call.over = True
+        self._calls.pop(call.dialog, None)
+        self._changed.set()
+        self._spawn(self._end(call, why), name=f"end {call.started.call}")
+
+    async def _end(self, call: SipCall, why: Ending) -> None:
+        with bind_call(call.started.call):
+            _log.info("sip.ended", why=why.value, seconds=round(call.leg.position / 8000, 1))
+            ended = CallEnded(at=self._now_ms(), why=why, position=call.leg.position)
+            quality = call.quality()
+            call.close()
+            await self._engine.end(call.started, *([quality] if quality else []), ended=ended)
+
+    # -- helpers
+
+    async def _until(self, condition: Callable[[], bool], patience_s: float) -> None:
+        """Wait until something that the core's events change is so, or patience runs out."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(patience_s):
+                while not condition():
+                    self._changed.clear()
+                    await self._changed.wait()
+
+    def _spawn(self, work: Coroutine[Any, Any, None], name: str | None = None) -> None:
+        task = asyncio.create_task(work, name=name)
+        self._tasks.add(task)
+        task.add_done_callback(self._task_done)
+
+    def _task_done(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            metrics.ERRORS.labels("ingress", type(error).__name__).inc()
+            _log.error("sip.task_failed", task=task.get_name(), exc_info=error)
+
+    def _address_towards(self, peer: Address) -> str:
+        return self._config.public_address or local_address_towards(peer, self._config.host)
+
+    def _contact_for(self, peer: Address) -> SipUri:
+        return SipUri.of(self._address_towards(peer), self.address[1])
+
+
+def _negotiate(offered: bytes, local: LocalMedia) -> tuple[bytes, Negotiated | None]:
+    """The body of our 200, and what was agreed: nothing yet where the offer is left to us."""
+    if not offered:
+        return offer(local), None
+    media = answer(offered, local)
+    return media.body, media
+
+
+def _caller(request: Request) -> str:
+    """Whoever calls, by number or user; by host where the URI has neither."""
+    uri = request.from_.uri
+    return uri.user or (uri.host if isinstance(uri, SipUri) else "anonymous")

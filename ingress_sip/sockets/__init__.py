@@ -1,0 +1,1 @@
+"""The thin asyncio shell: datagrams in and out, nothing decided."""

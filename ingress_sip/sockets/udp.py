@@ -1,0 +1,100 @@
+"""UDP sockets, for signalling and for media."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any, Final
+
+Address = tuple[str, int]
+Receive = Callable[[bytes, Address], None]
+
+#: No RTP packet of ours or theirs is larger; asyncio's own 256 KiB buffer costs two page faults a
+#: packet.
+_MAX_RTP_BYTES: Final = 2048
+
+
+class NoPortError(OSError):
+    """Every RTP port of the range is taken. Widen TRUNKLINE_RTP_PORTS or lower the call limit."""
+
+
+class _Receiver(asyncio.DatagramProtocol):
+    def __init__(self, receive: Receive, max_size: int | None) -> None:
+        self._receive = receive
+        self._max_size = max_size
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        if self._max_size is not None and hasattr(transport, "max_size"):
+            transport.max_size = self._max_size
+
+    def datagram_received(self, data: bytes, addr: tuple[str | Any, int]) -> None:
+        self._receive(data, (addr[0], addr[1]))
+
+    def error_received(self, exc: Exception) -> None:
+        """An ICMP error: the far end's silence will tell, in its own time."""
+
+
+async def open_udp(
+    host: str, port: int, receive: Receive, *, max_size: int | None = None
+) -> asyncio.DatagramTransport:
+    """Bind a UDP socket; `receive` is called with each datagram.
+
+    Raises:
+        OSError: the address is not ours, or taken.
+    """
+    loop = asyncio.get_running_loop()
+    transport, _ = await loop.create_datagram_endpoint(
+        lambda: _Receiver(receive, max_size), local_addr=(host, port)
+    )
+    return transport
+
+
+class RtpSocket:
+    """A call's RTP port: even, with the odd one above it left to RTCP (RFC 3550 section 11)."""
+
+    def __init__(self, transport: asyncio.DatagramTransport) -> None:
+        self._transport = transport
+        self.port: int = transport.get_extra_info("sockname")[1]
+
+    def send(self, datagram: bytes, to: Address) -> None:
+        self._transport.sendto(datagram, to)
+
+    def close(self) -> None:
+        self._transport.close()
+
+
+class RtpPorts:
+    """Hands out the ports of a range, the one that was free the longest first."""
+
+    def __init__(self, host: str, first: int, last: int) -> None:
+        self._host = host
+        self._even = range(first + first % 2, last, 2)
+        self._next = 0
+
+    async def open(self, receive: Receive) -> RtpSocket:
+        """Bind the next free port.
+
+        Raises:
+            NoPortError
+        """
+        for _ in self._even:
+            port = self._even[self._next]
+            self._next = (self._next + 1) % len(self._even)
+            with suppress(OSError):  # taken by another process: try the next
+                return RtpSocket(await open_udp(self._host, port, receive, max_size=_MAX_RTP_BYTES))
+        raise NoPortError(f"no free RTP port in {self._even.start}-{self._even.stop}")
+
+
+def local_address_towards(peer: Address, bound_to: str) -> str:
+    """The address of ours that packets to `peer` leave from.
+
+    Nothing is sent: connecting a UDP socket only asks the routing table.
+    """
+    family = socket.AF_INET6 if ":" in peer[0] else socket.AF_INET
+    if bound_to not in ("0.0.0.0", "::", ""):  # noqa: S104  # compared, not bound
+        return bound_to
+    with socket.socket(family, socket.SOCK_DGRAM) as probe:
+        probe.connect((peer[0], peer[1] or 9))
+        return str(probe.getsockname()[0])

@@ -1,0 +1,201 @@
+"""All legs of an ingress: one tick, one pipelined write and one read for all of them.
+
+    ticker -> every leg moves a frame each way -> frames of all legs in one pipeline -> {call}:in
+    one Tail  {call}:out, {call}:events -> the leg they belong to
+
+Ticks never wait for the bus. What it has not taken yet is kept, up to the bus patience; then the
+calls end clearly instead of talking to nobody.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from contextlib import AsyncExitStack, suppress
+from typing import Final
+
+import structlog
+from redis.exceptions import RedisError
+
+from bus import audio, topics
+from bus.jobs import AnswerTurn, HearCall, RecordCall
+from bus.session import BusSession
+from calls import events as e
+from calls.ids import GREETING_TURN, CallId
+from legs.leg import Leg
+from legs.ticker import tick_forever
+from media.frames import FRAME_MS
+from telemetry import metrics
+
+_log = structlog.get_logger(__name__)
+_BEAT_S: Final = 2.0
+_RETRY_S: Final = 0.2
+
+
+class MediaEngine:
+    """The media side of an ingress process."""
+
+    def __init__(
+        self,
+        session: BusSession,
+        now_ms: Callable[[], float],
+        *,
+        bus_lost: Callable[[CallId], None],
+        patience_s: float = 10.0,
+    ) -> None:
+        """`bus_lost(call)` is told of each call when the bus was away for longer than the patience.
+
+        The patience counts from the oldest frame that the bus has not taken, s.
+        """
+        self._session = session
+        self._now_ms = now_ms
+        self._bus_lost = bus_lost
+        self._patience_frames = int(patience_s * 1000 / FRAME_MS)
+        self._legs: dict[CallId, Leg] = {}
+        self._following: dict[CallId, AsyncExitStack] = {}
+        self._frames: list[tuple[CallId, audio.InFrame]] = []
+        self._events: dict[CallId, list[e.Event]] = {}
+        self._due = asyncio.Event()
+        self._written = asyncio.Event()
+        self._ticks_behind = 0
+        self._tasks: list[asyncio.Task[None]] = []
+
+    @property
+    def calls(self) -> list[CallId]:
+        """The calls this process carries."""
+        return list(self._legs)
+
+    async def start(self) -> None:
+        for name, work in (
+            ("ticker", tick_forever(self._tick)),
+            ("bus writer", self._write_forever()),
+            ("heartbeat", self._beat_forever()),
+        ):
+            self._tasks.append(asyncio.create_task(work, name=name))
+
+    async def stop(self) -> None:
+        """Write what is left, and stop."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(2):
+                await self.flush()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def open(self, started: e.CallStarted) -> None:
+        """Begin the call's log. Nothing of the call happens before this is on the bus.
+
+        Raises:
+            RedisError: the bus did not take it; refuse the call.
+        """
+        await self._session.log.append(started.call, started)
+        await self._session.presence.beat([started.call], self._now_ms())
+        await self._session.topics.lifecycle.publish(started)
+
+    async def connect(self, leg: Leg) -> None:
+        """Media flows: the pools are asked to listen and to greet, and the leg gets its ticks."""
+        call = leg.call
+        answered = e.CallAnswered(at=self._now_ms())
+        await self._session.log.append(call, answered)
+        await self._session.topics.hear.publish(HearCall(call=call))
+        if leg.agent.greeting:
+            await self._session.topics.answer.publish(AnswerTurn(call=call, turn=GREETING_TURN))
+        following = AsyncExitStack()
+        fold = await following.enter_async_context(
+            self._session.folds.follow(call, lambda event: leg.happened(event, fold.conversation))
+        )
+        self._session.tail.follow(topics.audio_out(call), "0-0", leg.audio_came)
+        following.callback(self._session.tail.drop, topics.audio_out(call))
+        self._following[call] = following
+        self._legs[call] = leg
+        metrics.CALLS_ACTIVE.set(len(self._legs))
+
+    async def end(self, started: e.CallStarted, *last: e.Event, ended: e.CallEnded) -> None:
+        """Write the call's last entries and ask for its recording; waits until the bus has them."""
+        call = started.call
+        leg = self._legs.pop(call, None)
+        if leg is not None:
+            leg.close()
+            self._events.setdefault(call, []).extend(leg.pending)
+            metrics.CALLS_ACTIVE.set(len(self._legs))
+        if (following := self._following.pop(call, None)) is not None:
+            await following.aclose()
+        metrics.CALLS.labels(started.carrier, ended.why.value).inc()
+        self._events.setdefault(call, []).extend((*last, ended))
+        await self.flush()
+        await self._session.topics.lifecycle.publish(ended)
+        await self._session.topics.record.publish(RecordCall(call=call))
+
+    async def flush(self) -> None:
+        """Wait until the bus has all that happened so far."""
+        while self._frames or self._events or self._ticks_behind:
+            self._written.clear()
+            self._due.set()
+            await self._written.wait()
+
+    def _tick(self) -> None:
+        now = self._now_ms()
+        for call, leg in list(self._legs.items()):
+            self._frames.append((call, leg.tick(now)))
+            if leg.pending:
+                self._events.setdefault(call, []).extend(leg.pending)
+                leg.pending.clear()
+        if self._frames or self._events:
+            self._due.set()
+        if self._ticks_behind:
+            self._ticks_behind += 1
+            if self._ticks_behind > self._patience_frames:
+                self._give_up()
+
+    async def _write_forever(self) -> None:
+        while True:
+            await self._due.wait()
+            self._due.clear()
+            frames, self._frames = self._frames, []
+            events, self._events = self._events, {}
+            self._ticks_behind = 1
+            while self._ticks_behind:
+                try:
+                    await self._write(frames, events)
+                    self._ticks_behind = 0
+                except (RedisError, OSError) as error:
+                    _log.warning("bus.write_failed", error=str(error))
+                    if self._ticks_behind > self._patience_frames:
+                        frames.clear()  # their calls have ended; what happened in them is kept
+                    await asyncio.sleep(_RETRY_S)
+            self._written.set()
+
+    async def _write(
+        self, frames: list[tuple[CallId, audio.InFrame]], events: dict[CallId, list[e.Event]]
+    ) -> None:
+        if frames:
+            pipe = self._session.redis.pipeline(transaction=False)
+            for call, frame in frames:
+                pipe.execute_command(
+                    "XADD", topics.audio_in(call), "MAXLEN", "~", topics.AUDIO_MAXLEN,
+                    audio.frame_id(frame.seq), audio.IN_FIELD, audio.encode_frame(frame),
+                )  # fmt: skip
+            for answer in await pipe.execute(raise_on_error=False):
+                # A frame that a retried write brings twice is refused by its id: no error of ours.
+                if isinstance(answer, RedisError) and "equal or smaller" not in str(answer):
+                    raise answer
+            metrics.AUDIO_CHUNKS.labels("ingress", "in").inc(len(frames))
+        while events:
+            call, facts = next(iter(events.items()))
+            await self._session.log.append(call, *facts)
+            del events[call]
+
+    async def _beat_forever(self) -> None:
+        while True:
+            try:
+                await self._session.presence.beat(self.calls, self._now_ms())
+            except (RedisError, OSError) as error:
+                _log.warning("bus.beat_failed", error=str(error))
+            await asyncio.sleep(_BEAT_S)
+
+    def _give_up(self) -> None:
+        if self._legs:
+            _log.error("bus.lost", calls=len(self._legs))
+        self._frames.clear()
+        for call in self.calls:
+            self._bus_lost(call)

@@ -1,0 +1,106 @@
+"""The asr pool: owns calls, hears them to their end, and asks for the reply to each turn."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Final
+
+import structlog
+
+from bus import audio, topics
+from bus.events import WireError
+from bus.jobs import AnswerTurn, HearCall
+from bus.session import BusSession
+from bus.tail import Entries, Feed
+from calls import events as e
+from calls.agent import Agent
+from media.vad import EnergyVad, Vad, WebRtcVad
+from workers.asr.hearing import Hearing
+from workers.ports import Transcriber
+
+_log = structlog.get_logger(__name__)
+#: How long to wait for a call's last frames once its end is in the log.
+_LAST_FRAMES_S: Final = 2.0
+
+
+class AsrWorker:
+    """Does `HearCall` jobs."""
+
+    def __init__(
+        self,
+        session: BusSession,
+        transcriber_for: Callable[[Agent], Transcriber],
+        now_ms: Callable[[], float],
+    ) -> None:
+        self._session = session
+        self._transcriber_for = transcriber_for
+        self._now_ms = now_ms
+
+    async def hear(self, job: HearCall) -> None:
+        """Own a call until it ends."""
+        log = self._session.log
+        fold = await self._session.folds.get(job.call)
+        started = fold.conversation.started
+        if started is None or fold.conversation.heard_to_the_end:
+            return
+        owner = await log.claim(job.call, "asr")
+        hearing = Hearing(
+            started.agent,
+            owner,
+            log,
+            self._transcriber_for(started.agent),
+            vad_for(started.agent),
+            now_ms=self._now_ms,
+            turn_ended=lambda turn: self._ask_for_reply(job, turn),
+        )
+        # A turn may stand in the log whose reply its writer died before asking for.
+        for turn in fold.conversation.turns.values():
+            if turn.ended is not None and not turn.replies:
+                await self._ask_for_reply(job, turn.number)
+        try:
+            await self._follow(job, hearing)
+            await hearing.end()
+        finally:
+            await hearing.cancel()
+
+    async def _ask_for_reply(self, job: HearCall, turn: int) -> None:
+        await self._session.topics.answer.publish(AnswerTurn(call=job.call, turn=turn))
+
+    async def _follow(self, job: HearCall, hearing: Hearing) -> None:
+        """Read the call's audio until its end is in the log and the last frame was heard."""
+        feed = Feed()
+
+        def heard_of(event: e.Event) -> None:
+            if isinstance(event, e.CallEnded):
+                feed([])
+                asyncio.get_running_loop().call_later(_LAST_FRAMES_S, feed.close)
+
+        frames = topics.audio_in(job.call)
+        async with self._session.folds.follow(job.call, heard_of) as fold:
+            if (ended := fold.conversation.ended) is not None:
+                heard_of(ended)
+            self._session.tail.follow(frames, hearing.checkpoint, feed)
+            try:
+                async for entries in feed:
+                    await hearing.hear(_frames(entries))
+                    ended = fold.conversation.ended
+                    if ended is not None and hearing.position >= ended.position:
+                        return
+            finally:
+                self._session.tail.drop(frames)
+
+
+def vad_for(agent: Agent) -> Vad:
+    """The agent's voice activity detector: one per call, since it has a memory."""
+    return WebRtcVad() if agent.endpointing.vad == "webrtc" else EnergyVad()
+
+
+def _frames(entries: Entries) -> list[audio.InFrame]:
+    frames = []
+    for entry_id, fields in entries:
+        try:
+            frames.append(audio.decode_frame(entry_id, fields[audio.IN_FIELD]))
+        except (WireError, KeyError) as error:
+            _log.warning("asr.bad_frame", error=str(error))
+    return frames
