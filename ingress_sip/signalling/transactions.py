@@ -1,0 +1,85 @@
+"""The live transactions: found by key, stepped by timers, dropped when they end."""
+
+from __future__ import annotations
+
+from ingress_sip.signalling.invite_server import InviteServer
+from ingress_sip.signalling.message import Message, Request
+from ingress_sip.signalling.non_invite_client import NonInviteClient
+from ingress_sip.signalling.non_invite_server import NonInviteServer
+from ingress_sip.signalling.routing import Address
+from ingress_sip.signalling.transaction import (
+    Origin,
+    Surroundings,
+    Timer,
+    TransactionKey,
+    key_of,
+)
+
+ServerTransaction = InviteServer | NonInviteServer
+
+_CLIENT_TIMERS = frozenset({Timer.E, Timer.F, Timer.K})
+
+
+class Transactions:
+    """Every server and client transaction of one core."""
+
+    def __init__(self, surroundings: Surroundings, limit: int) -> None:
+        self._surroundings = surroundings
+        self._limit = limit
+        self._servers: dict[TransactionKey, ServerTransaction] = {}
+        self._clients: dict[TransactionKey, NonInviteClient] = {}
+        self._initial_invites: set[Origin] = set()
+
+    def __len__(self) -> int:
+        return len(self._servers) + len(self._clients)
+
+    @property
+    def full(self) -> bool:
+        """No new work should be taken on."""
+        return len(self) >= self._limit
+
+    def server(self, key: TransactionKey) -> ServerTransaction | None:
+        return self._servers.get(key)
+
+    def client_for(self, response: Message) -> NonInviteClient | None:
+        return self._clients.get(key_of(response))
+
+    def is_merged(self, request: Request) -> bool:
+        """8.2.2.2: an initial INVITE that is already here, having come by another path."""
+        return Origin.of(request) in self._initial_invites
+
+    def accept_invite(self, request: Request, destination: Address, now: float) -> InviteServer:
+        key = key_of(request)
+        invite = InviteServer(key, request, destination, self._surroundings, now)
+        self._servers[key] = invite
+        if request.to.tag is None:
+            self._initial_invites.add(Origin.of(request))
+        return invite
+
+    def accept_request(self, request: Request, destination: Address) -> NonInviteServer:
+        key = key_of(request)
+        transaction = NonInviteServer(key, request, destination, self._surroundings)
+        self._servers[key] = transaction
+        return transaction
+
+    def send_request(self, request: Request, destination: Address, now: float) -> NonInviteClient:
+        key = key_of(request)
+        client = NonInviteClient(key, request, destination, self._surroundings, now)
+        self._clients[key] = client
+        return client
+
+    def on_timer(self, key: TransactionKey, timer: Timer, now: float) -> NonInviteClient | None:
+        """Step the transaction; returns a client that has just timed out."""
+        if timer in _CLIENT_TIMERS:
+            client = self._clients[key]
+            client.step(timer, now)
+            if client.terminated:
+                del self._clients[key]
+            return client if timer is Timer.F else None
+        server = self._servers[key]
+        server.step(timer, now)
+        if server.terminated:
+            del self._servers[key]
+            if server.request.to.tag is None:
+                self._initial_invites.discard(Origin.of(server.request))
+        return None
