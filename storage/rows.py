@@ -1,0 +1,103 @@
+"""Records to rows and back. Columns and fields share their names, so most of it is mechanical."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, fields
+from typing import Any, TypeVar
+
+from calls.conversation import Run
+from storage.models import (
+    Base,
+    CallRow,
+    EventRow,
+    QualityRow,
+    RecordingRow,
+    SentenceRow,
+    TurnRow,
+)
+from storage.record import (
+    CallRecord,
+    CallSummary,
+    EventRecord,
+    QualityRecord,
+    RecordingRecord,
+    SentenceRecord,
+    TurnRecord,
+)
+
+Row = dict[str, Any]
+R = TypeVar("R", CallSummary, EventRecord, RecordingRecord, QualityRecord)
+
+_NESTED = frozenset({"turns", "events", "recording", "quality"})
+
+
+def call_row(record: CallRecord) -> Row:
+    """Give the row of `calls` for a record."""
+    row = {f.name: getattr(record, f.name) for f in fields(record) if f.name not in _NESTED}
+    return {name: _clean(value) for name, value in row.items()}
+
+
+def rows_of_call(record: CallRecord) -> dict[type[Base], list[Row]]:
+    """Give the rows of every table below `calls`, by table."""
+    rows: dict[type[Base], list[Row]] = {
+        TurnRow: [],
+        SentenceRow: [],
+        EventRow: [asdict(event) for event in record.events],
+        RecordingRow: [asdict(record.recording)] if record.recording else [],
+        QualityRow: [asdict(record.quality)] if record.quality else [],
+    }
+    for turn in record.turns:
+        row = asdict(turn)
+        rows[SentenceRow] += [{"turn": turn.number, **part} for part in row.pop("sentences")]
+        rows[TurnRow].append(row)
+    return {
+        table: [_clean({"call_id": record.id, **row}) for row in of_table]
+        for table, of_table in rows.items()
+    }
+
+
+def record_of(kind: type[R], row: Base) -> R:
+    """Read a record whose fields are all columns of one table."""
+    return kind(**_columns(kind, row))
+
+
+def call_record(row: CallRow) -> CallRecord:
+    """Read a whole call but for its events, from a row whose relations are loaded."""
+    sentences: dict[int, list[SentenceRecord]] = {}
+    for sentence in row.sentences:
+        columns = _columns(SentenceRecord, sentence)
+        columns["runs"] = tuple(Run(*run) for run in sentence.runs)
+        sentences.setdefault(sentence.turn, []).append(SentenceRecord(**columns))
+    turns = []
+    for turn in row.turns:
+        columns = _columns(TurnRecord, turn, leave_out=frozenset({"sentences"}))
+        columns["replies"] = tuple(turn.replies)
+        columns["sentences"] = tuple(sentences.get(turn.number, ()))
+        turns.append(TurnRecord(**columns))
+    return CallRecord(
+        **_columns(CallRecord, row, leave_out=_NESTED),
+        turns=tuple(turns),
+        events=(),
+        recording=record_of(RecordingRecord, row.recording) if row.recording else None,
+        quality=record_of(QualityRecord, row.quality) if row.quality else None,
+    )
+
+
+def _columns(kind: type[Any], row: Base, leave_out: frozenset[str] = frozenset()) -> Row:
+    return {f.name: getattr(row, f.name) for f in fields(kind) if f.name not in leave_out}
+
+
+def _clean(value: Any) -> Any:
+    """Make text storable: Postgres refuses U+0000, and UTF-8 has no lone surrogates.
+
+    Both can come from a careless provider or peer, and a call that cannot be written would be
+    retried for ever.
+    """
+    if isinstance(value, str):
+        return value.replace("\0", "\ufffd").encode("utf-8", "replace").decode("utf-8")
+    if isinstance(value, Mapping):
+        return {_clean(key): _clean(part) for key, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [_clean(part) for part in value]
+    return value
