@@ -1,0 +1,119 @@
+"""Pages from templates: the environment, and how times, lengths and endings are written."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
+from starlette.responses import HTMLResponse
+
+from calls.ending import FAULTS, Ending
+from storage.record import SAMPLES_PER_MS
+
+HERE = Path(__file__).parent
+
+#: A stage's name for people, by its name in `calls.timing.STAGES`.
+STAGE_NAMES = {
+    "endpoint": "End-of-turn wait",
+    "asr": "Final transcript",
+    "llm_queue": "Wait for LLM",
+    "llm_first_token": "First token",
+    "llm_sentence": "First sentence",
+    "tts_queue": "Wait for TTS",
+    "tts_first_audio": "First audio",
+    "playout": "Playout",
+}
+
+
+class Pages:
+    """Renders templates. Every value is escaped: callers say what they like.
+
+    Args:
+        version: of Trunkline; shown at the foot, and renews cached style sheets.
+    """
+
+    def __init__(self, version: str) -> None:
+        self._environment = Environment(
+            loader=FileSystemLoader(HERE / "templates"),
+            autoescape=select_autoescape(default=True, default_for_string=True),
+            undefined=StrictUndefined,
+            trim_blocks=True,
+            lstrip_blocks=True,
+        )
+        self._environment.globals.update(
+            version=version, stage_names=STAGE_NAMES, endings=tuple(Ending)
+        )
+        self._environment.filters.update(
+            moment=moment,
+            length=length,
+            place=place,
+            ms=ms,
+            ending_tone=ending_tone,
+            mos_tone=mos_tone,
+            words=words,
+            compact=compact,
+        )
+
+    def page(
+        self,
+        template: str,
+        *,
+        status: int = 200,
+        headers: Mapping[str, str] | None = None,
+        **values: Any,
+    ) -> HTMLResponse:
+        """Render a page; an undefined name in a template is an error."""
+        html = self._environment.get_template(template).render(**values)
+        return HTMLResponse(html, status_code=status, headers=headers)
+
+
+def moment(at: datetime) -> str:
+    """`2026-09-21 12:00:31`, UTC."""
+    return f"{at:%Y-%m-%d %H:%M:%S}"
+
+
+def length(duration_ms: float) -> str:
+    """`1:05`, or `1:02:03` from an hour on."""
+    minutes, seconds = divmod(round(duration_ms / 1000), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"
+
+
+def place(position: int) -> str:
+    """A place on the media clock (samples at 8000 Hz) as `1:05.3`."""
+    tenths = position // (SAMPLES_PER_MS * 100)
+    return f"{tenths // 600}:{tenths // 10 % 60:02}.{tenths % 10}"
+
+
+def ms(value: float) -> str:
+    """Whole ms, with a thin space between thousands."""
+    return f"{round(value):,}".replace(",", "\u2009")
+
+
+def words(name: str) -> str:
+    """`caller_hung_up` as people write it."""
+    return name.replace("_", " ")
+
+
+def ending_tone(ending: str | None) -> str:
+    """The badge's class: live, good, bad, or plain for what is neither."""
+    if ending is None:
+        return "live"
+    if ending in FAULTS:
+        return "bad"
+    return "good" if ending in {Ending.CALLER_HUNG_UP, Ending.AGENT_HUNG_UP} else "plain"
+
+
+def mos_tone(mos: float) -> str:
+    """Users' satisfaction by MOS, as ITU-T G.107 annex B draws its lines (4.03 and 3.60)."""
+    return "good" if mos >= 4.03 else "plain" if mos >= 3.6 else "bad"
+
+
+def compact(payload: Mapping[str, Any]) -> str:
+    """JSON on one line; the agent is shown elsewhere on the page."""
+    shown = {name: value for name, value in payload.items() if name != "agent"}
+    return json.dumps(shown, ensure_ascii=False) if shown else ""
