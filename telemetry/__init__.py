@@ -1,0 +1,1 @@
+"""What every process says about itself: structured log lines and Prometheus metrics."""
