@@ -1,0 +1,127 @@
+"""What a user can mend is one readable line and exit status 2, never a traceback."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from trunkline import cli
+from trunkline.history import call_as_text, list_as_text
+from trunkline.status import as_text
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("TRUNKLINE_BUS_URL", raising=False)
+    monkeypatch.setenv("TRUNKLINE_DATA_DIR", str(tmp_path / "var"))
+
+
+def run(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *argv: str
+) -> tuple[object, str, str]:
+    monkeypatch.setattr(sys, "argv", ["trunkline", *argv])
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    out, err = capsys.readouterr()
+    return ended.value.code, out, err
+
+
+@pytest.mark.parametrize(
+    ("argv", "expected"),
+    [
+        (["web"], "web is not in this version"),
+        (["status"], "no bus: set TRUNKLINE_BUS_URL, or start `trunkline up`"),
+        (["asr"], "no bus: set TRUNKLINE_BUS_URL"),
+        (["dial", "tel:1"], "write sip:USER@HOST:PORT"),
+        (["migrate", "--down"], "say how far back"),
+        (["calls", "show", "../../etc/passwd"], "not a call id"),
+        (["asyncapi", "--check", "absent.yaml"], "out of date: run `make docs`"),
+    ],
+)
+def test_what_a_user_can_mend(
+    argv: list[str],
+    expected: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    code, out, err = run(monkeypatch, capsys, *argv)
+    assert code == 2
+    assert out == ""
+    assert err.startswith("trunkline: ")
+    assert expected in err
+    assert "Traceback" not in err
+
+
+def test_a_wrong_setting_stops_every_command(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("TRUNKLINE_SIP_LISTEN", "5060")
+    for command in ("up", "status", "sip", "doctor"):
+        code, _, err = run(monkeypatch, capsys, command)
+        assert code == 2
+        assert err == (
+            "trunkline: TRUNKLINE_SIP_LISTEN='5060': write udp:HOST:PORT, like udp:0.0.0.0:5060\n"
+        )
+
+
+def test_a_wrong_agents_file_stops_the_start(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    (tmp_path / "agents.yaml").write_text("agents:\n  - name: a\n    voise: x\n")
+    code, _, err = run(monkeypatch, capsys, "up")
+    assert code == 2
+    assert "agents.yaml:3: agents[0].voise: no such key; did you mean 'voice'?" in err
+
+
+def test_the_contract_is_printed(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, out, _ = run(monkeypatch, capsys, "asyncapi")
+    assert code == 0
+    assert "asyncapi: 3.0.0" in out
+
+
+def test_status_for_people() -> None:
+    text = as_text(
+        {
+            "processes": [
+                {"role": "asr", "pid": 12, "host": "h", "since": 0, "owned": 3, "address": ""}
+            ],
+            "pools": {"asr": {"waiting": 1, "owned": 3}},
+            "calls": [
+                {"id": "c-1", "agent": "clinic", "caller": "+1", "called": "desk",
+                 "started_at": 0, "turns": 2, "ended": False},
+                {"id": "c-2", "unreadable": True},
+            ],
+        },
+        now_ms=65_000,
+    )  # fmt: skip
+    assert "asr             12  h                        3  1m05s" in text
+    assert "c-1  +1 -> desk (clinic), 2 turn(s), 1m05s" in text
+    assert "c-2  its log is of another version" in text
+    empty = as_text({"processes": [], "pools": {}, "calls": []}, now_ms=0)
+    assert "start `trunkline up`" in empty
+
+
+CALL = {
+    "id": "20260101t000000-abcdef01", "live": False, "caller": "+1", "called": "desk",
+    "agent_name": "clinic", "codec": "PCMU", "ending": "caller_hung_up", "duration_ms": 12_340,
+    "turn_count": 1, "recording_file": "r.wav",
+    "turns": [
+        {"caller_text": "yes please", "agent_text": "It is booked. Bye.",
+         "heard_text": "It is booked.", "interrupted": True, "voice_to_voice_ms": 640.2,
+         "stages_ms": {"endpoint": 600.0, "asr": 40.2}},
+    ],
+}  # fmt: skip
+
+
+def test_calls_for_people() -> None:
+    assert list_as_text([]) == "no calls yet"
+    assert "12.3  caller_hung_up" in list_as_text([CALL])
+    text = call_as_text(CALL)
+    assert "  caller  yes please" in text
+    assert "  agent   It is booked. [interrupted]" in text
+    assert "640 ms (endpoint 600, asr 40)" in text

@@ -1,0 +1,96 @@
+"""The doctor finds what would stop a start, and says how to mend it."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from trunkline.doctor import Finding, as_text, examine
+from trunkline.settings import load_settings
+
+
+@pytest.fixture(autouse=True)
+def alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in [name for name in os.environ if name.startswith("TRUNKLINE_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
+def taken() -> Iterator[tuple[int, int]]:
+    """A UDP and a TCP port that somebody else has."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp, socket.socket() as tcp:
+        udp.bind(("127.0.0.1", 0))
+        tcp.bind(("127.0.0.1", 0))
+        tcp.listen()
+        yield udp.getsockname()[1], tcp.getsockname()[1]
+
+
+async def findings(**settings: object) -> dict[str, Finding]:
+    defaults = {"sip_listen": "udp:127.0.0.1:0", "http_listen": "127.0.0.1:0"}
+    found = await examine(load_settings(**(defaults | settings)))
+    return {finding.what: finding for finding in found}
+
+
+async def test_a_fresh_machine_is_well() -> None:
+    found = await findings()
+    assert not [finding for finding in found.values() if finding.bad]
+    assert "will start" in found["bus"].says
+    assert "will make" in found["database"].says
+    assert found["clinic asr"].level == "ok"
+
+
+async def test_ports_that_are_taken(taken: tuple[int, int]) -> None:
+    sip, http = taken
+    found = await findings(sip_listen=f"udp:127.0.0.1:{sip}", http_listen=f"127.0.0.1:{http}")
+    assert found["SIP port"].bad
+    assert "set TRUNKLINE_SIP_LISTEN" in found["SIP port"].says
+    assert found["HTTP port"].bad
+
+
+async def test_too_few_ports_for_the_calls() -> None:
+    found = await findings(rtp_ports="30000-30009")
+    assert found["RTP ports"].level == "warning"
+    assert "enough for 5 calls" in found["RTP ports"].says
+
+
+async def test_a_wrong_agents_file_and_a_provider_that_is_not_there(tmp_path: Path) -> None:
+    (file := tmp_path / "a.yaml").write_text("agents:\n  - nam: x\n")
+    assert (await findings(agents=file))["agents"].bad
+    file.write_text("agents:\n  - name: desk\n    asr: {provider: telepathy}\n")
+    found = await findings(agents=file)
+    assert found["desk asr"].bad
+    assert "telepathy" in found["desk asr"].says
+    assert found["desk tts"].level == "ok"
+
+
+async def test_a_database_without_tables(tmp_path: Path) -> None:
+    (tmp_path / "empty.db").touch()
+    found = await findings(database_url=f"sqlite:///{tmp_path}/empty.db")
+    assert found["database"].bad
+    assert "run `trunkline migrate`" in found["database"].says
+
+
+@pytest.mark.parametrize(
+    ("address", "level"),
+    [("203.0.113.7", "ok"), ("127.0.0.1", "bad"), ("pbx.example", "warning")],
+)
+async def test_the_public_address(address: str, level: str) -> None:
+    assert (await findings(public_address=address))["address"].level == level
+
+
+async def test_a_slip_of_the_pen(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TRUNKLINE_MAX_CALL", "3")
+    found = await findings()
+    assert found["settings"].says == "TRUNKLINE_MAX_CALL is no setting; did you mean 'max_calls'?"
+
+
+def test_for_people() -> None:
+    good, bad = Finding("bus", "ok", "answers"), Finding("agents", "bad", "a.yaml:1: no")
+    assert as_text([good]).endswith("All is well.")
+    assert as_text([good, bad]).endswith("1 to mend.")
+    assert "XX  agents  a.yaml:1: no" in as_text([good, bad])

@@ -1,0 +1,229 @@
+"""`trunkline doctor`: look at everything that a start needs, and say how to mend what is found."""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import shutil
+import socket
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Final, Literal, Protocol
+
+from calls.agent import Agent, Agents, ProviderSpec
+from storage import migrate
+from storage.errors import DatabaseUnavailableError, DatabaseUrlError
+from trunkline import embedded_bus
+from trunkline.addresses import reachable
+from trunkline.agents_file import load_agents
+from trunkline.buses import open_bus
+from trunkline.errors import UserError
+from trunkline.settings import Settings, config_file, did_you_mean, unknown_variables
+from workers.ports import Ask, ProviderError
+from workers.providers.registry import load_responder, load_synthesizer, load_transcriber
+
+Level = Literal["ok", "warning", "bad"]
+
+#: A call-hour in stereo is 115 MB; below this a busy day may fill the disk.
+_FREE_BYTES: Final = 2 * 1024**3
+_LOADERS: Final = (("asr", load_transcriber), ("llm", load_responder), ("tts", load_synthesizer))
+_SIGNS: Final = {"ok": "ok", "warning": "!!", "bad": "XX"}
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing looked at. `says` holds the mend where there is one to make."""
+
+    what: str
+    level: Level
+    says: str
+
+    @property
+    def bad(self) -> bool:
+        """Whether a start would fail, or calls would."""
+        return self.level == "bad"
+
+    def as_json(self) -> dict[str, str]:
+        """For `trunkline doctor --json`."""
+        return asdict(self)
+
+
+async def examine(settings: Settings) -> list[Finding]:
+    """Look at everything; nothing is changed, but for a port that is bound for a moment."""
+    findings = [
+        *_settings(),
+        await _bus(settings),
+        await _database(settings),
+        *_ports(settings, running=embedded_bus.running(settings.data_dir) is not None),
+        _public_address(settings),
+    ]
+    agents = _agents(settings)
+    if isinstance(agents, Finding):
+        findings.append(agents)
+    else:
+        findings.append(Finding("agents", "ok", f"{len(agents.agents)} in {settings.agents}"))
+        findings += [
+            finding
+            for agent in agents.agents
+            for stage, load in _LOADERS
+            for finding in [await _provider(settings, agent, stage, load)]
+        ]
+    findings.append(_disk(settings.data_dir))
+    return findings
+
+
+def as_text(findings: list[Finding]) -> str:
+    """For people."""
+    width = max(len(finding.what) for finding in findings)
+    lines = [
+        f"{_SIGNS[finding.level]}  {finding.what:<{width}}  {finding.says}" for finding in findings
+    ]
+    bad = sum(finding.bad for finding in findings)
+    lines.append("" if bad else "\nAll is well.")
+    return "\n".join(lines).rstrip() + (f"\n\n{bad} to mend." if bad else "")
+
+
+def _settings() -> Iterator[Finding]:
+    file = config_file()
+    yield Finding("settings", "ok", str(file) if file else "environment and defaults")
+    for name in unknown_variables():
+        yield Finding("settings", "warning", f"{name} is no setting{did_you_mean(name)}")
+
+
+async def _bus(settings: Settings) -> Finding:
+    if settings.bus_url is None and embedded_bus.running(settings.data_dir) is None:
+        try:
+            server = embedded_bus.find_server()
+        except UserError as error:
+            return Finding("bus", "bad", str(error))
+        return Finding("bus", "ok", f"`trunkline up` will start {server}")
+    try:
+        async with asyncio.timeout(15), open_bus(settings) as bus:
+            return Finding("bus", "ok", f"{bus.server} answers")
+    except UserError as error:
+        return Finding("bus", "bad", str(error))
+    except TimeoutError:
+        return Finding(
+            "bus", "bad", f"{settings.bus_url} does not answer; start it or mend the URL"
+        )
+
+
+async def _database(settings: Settings) -> Finding:
+    if _is_new_file(settings.database_url):
+        return Finding("database", "ok", f"`trunkline up` will make {settings.database_url}")
+    try:
+        now = await migrate.revisions(settings.database_url)
+    except (DatabaseUnavailableError, DatabaseUrlError) as error:
+        return Finding("database", "bad", f"{error}; start it, or mend TRUNKLINE_DATABASE_URL")
+    if now.current == now.head:
+        return Finding("database", "ok", f"tables are at {now.head}")
+    return Finding(
+        "database",
+        "bad",
+        f"tables are at {now.current or 'nothing'}, {now.head} is needed: run `trunkline migrate`",
+    )
+
+
+def _is_new_file(url: str) -> bool:
+    return url.startswith("sqlite") and not Path(url.partition(":///")[2]).exists()
+
+
+def _ports(settings: Settings, *, running: bool) -> Iterator[Finding]:
+    sip, http = settings.sip_listen, settings.http_listen
+    for name, kind, host, port, variable in (
+        ("SIP port", socket.SOCK_DGRAM, sip.host, sip.port, "TRUNKLINE_SIP_LISTEN"),
+        ("HTTP port", socket.SOCK_STREAM, http.host, http.port, "TRUNKLINE_HTTP_LISTEN"),
+    ):
+        trouble = _cannot_bind(kind, host, port)
+        if trouble is None:
+            yield Finding(name, "ok", f"{host}:{port} is free")
+        elif running:
+            yield Finding(name, "ok", f"{host}:{port} is taken; Trunkline runs")
+        else:
+            yield Finding(name, "bad", f"{host}:{port}: {trouble}; free it or set {variable}")
+    ports = settings.rtp_ports
+    trouble = _cannot_bind(socket.SOCK_DGRAM, sip.host, ports.first)
+    if trouble is not None and not running:
+        yield Finding("RTP ports", "warning", f"{ports.first}: {trouble}; busy ports are left out")
+    elif ports.pairs < settings.max_calls:
+        yield Finding(
+            "RTP ports",
+            "warning",
+            f"{ports} is enough for {ports.pairs} calls, TRUNKLINE_MAX_CALLS is "
+            f"{settings.max_calls}: widen TRUNKLINE_RTP_PORTS",
+        )
+    else:
+        yield Finding("RTP ports", "ok", f"{ports}, enough for {ports.pairs} calls")
+
+
+def _cannot_bind(kind: socket.SocketKind, host: str, port: int) -> str | None:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family, kind) as probe:
+        if kind is socket.SOCK_STREAM:
+            # As the server itself binds: a port in TIME_WAIT is free.
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            return error.strerror or str(error)
+    return None
+
+
+def _public_address(settings: Settings) -> Finding:
+    public = settings.public_address
+    if public is not None:
+        try:
+            address = ipaddress.ip_address(public)
+        except ValueError:
+            return Finding(
+                "address",
+                "warning",
+                f"{public} is a name; SDP wants an address that callers can use: write the IP",
+            )
+        if address.is_loopback or address.is_unspecified:
+            return Finding(
+                "address", "bad", f"nobody reaches {public}; mend TRUNKLINE_PUBLIC_ADDRESS"
+            )
+        return Finding("address", "ok", f"callers are told {public}")
+    here = reachable(settings.sip_listen.host)
+    if ipaddress.ip_address(here).is_private:
+        return Finding(
+            "address",
+            "warning" if not ipaddress.ip_address(here).is_loopback else "ok",
+            f"{here}: callers from the internet need TRUNKLINE_PUBLIC_ADDRESS and open ports",
+        )
+    return Finding("address", "ok", f"callers are told {here}")
+
+
+def _agents(settings: Settings) -> Agents | Finding:
+    try:
+        return load_agents(settings.agents)
+    except UserError as error:
+        return Finding("agents", "bad", str(error))
+
+
+class _Closable(Protocol):
+    async def close(self) -> None: ...
+
+
+async def _provider(
+    settings: Settings, agent: Agent, stage: str, load: Callable[[Ask], _Closable]
+) -> Finding:
+    spec: ProviderSpec = getattr(agent, stage)
+    what = f"{agent.name} {stage}"
+    try:
+        provider = load(Ask(agent=agent, options=spec.options, secret=settings.secret))
+    except ProviderError as error:
+        return Finding(what, "bad", str(error))
+    await provider.close()
+    return Finding(what, "ok", f"{spec.provider} takes its options")
+
+
+def _disk(data_dir: Path) -> Finding:
+    there = next(path for path in (data_dir, *data_dir.parents) if path.exists())
+    free = shutil.disk_usage(there).free
+    says = f"{free / 1024**3:.1f} GiB free for {data_dir}"
+    if free < _FREE_BYTES:
+        return Finding("disk", "warning", f"{says}: an hour of recordings takes 0.1 GiB; make room")
+    return Finding("disk", "ok", says)

@@ -1,0 +1,103 @@
+"""Addresses and port ranges, as settings write them: "127.0.0.1:8080", "udp:0.0.0.0:5060"."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, NamedTuple
+
+from pydantic import BeforeValidator, PlainSerializer
+
+_ADDRESS = re.compile(r"(?P<host>\[[0-9A-Fa-f:.%]+\]|[^\s:\[\]/]+):(?P<port>\d{1,5})")
+_LAST_PORT = 65535
+
+
+class HostPort(NamedTuple):
+    """Where something listens. Port 0 means any free one."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+class SipListen(NamedTuple):
+    """Where SIP is listened for."""
+
+    transport: str
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"{self.transport}:{HostPort(self.host, self.port)}"
+
+
+class PortRange(NamedTuple):
+    """UDP ports, both ends included."""
+
+    first: int
+    last: int
+
+    def __str__(self) -> str:
+        return f"{self.first}-{self.last}"
+
+    @property
+    def pairs(self) -> int:
+        """How many calls fit: each takes an even port and, for RTCP, the odd one after it."""
+        return (self.last + 1) // 2 - (self.first + 1) // 2
+
+
+def parse_host_port(text: object) -> HostPort:
+    """Read "HOST:PORT", IPv6 in brackets.
+
+    Raises:
+        ValueError: it is none; the message says how one is written.
+    """
+    if isinstance(text, HostPort):
+        return text
+    match = _ADDRESS.fullmatch(str(text).strip())
+    if match is None or int(match["port"]) > _LAST_PORT:
+        raise ValueError("write HOST:PORT, like 127.0.0.1:8080")
+    return HostPort(match["host"].strip("[]"), int(match["port"]))
+
+
+def parse_sip_listen(text: object) -> SipListen:
+    """Read "udp:HOST:PORT"; "HOST:PORT" alone is UDP too.
+
+    Raises:
+        ValueError: it is none, or asks for a transport that is not there yet.
+    """
+    if isinstance(text, SipListen):
+        return text
+    head, colon, rest = str(text).strip().partition(":")
+    if head.lower() in ("tcp", "tls", "ws", "wss") and colon:
+        raise ValueError(f"{head} is not there yet; write udp:HOST:PORT")
+    address = rest if head.lower() == "udp" else str(text)
+    try:
+        return SipListen("udp", *parse_host_port(address))
+    except ValueError:
+        raise ValueError("write udp:HOST:PORT, like udp:0.0.0.0:5060") from None
+
+
+def parse_port_range(text: object) -> PortRange:
+    """Read "FIRST-LAST".
+
+    Raises:
+        ValueError: it is none, or holds no even port with the odd one after it.
+    """
+    if isinstance(text, PortRange):
+        return text
+    match = re.fullmatch(r"(\d{1,5})\s*-\s*(\d{1,5})", str(text).strip())
+    if match is None:
+        raise ValueError("write FIRST-LAST, like 20000-29999")
+    ports = PortRange(int(match[1]), int(match[2]))
+    if not 1024 <= ports.first < ports.last <= _LAST_PORT:
+        raise ValueError("ports go up from 1024 to 65535: write the smaller one first")
+    if ports.pairs < 1:
+        raise ValueError("a call takes an even port and the odd one after it: widen the range")
+    return ports
+
+
+HttpAddress = Annotated[HostPort, BeforeValidator(parse_host_port), PlainSerializer(str)]
+SipAddress = Annotated[SipListen, BeforeValidator(parse_sip_listen), PlainSerializer(str)]
+RtpPorts = Annotated[PortRange, BeforeValidator(parse_port_range), PlainSerializer(str)]

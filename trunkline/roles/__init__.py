@@ -1,0 +1,116 @@
+"""The roles: each one process, wired here from the rooms and nowhere else.
+
+Every role opens its place on the bus, starts its work, says that it is ready, waits to be told to
+stop, and drains. What differs between them stands in a module each, so that a process imports what
+it needs and no more.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+from collections.abc import Callable
+from contextlib import AsyncExitStack, suppress
+from dataclasses import dataclass, field
+from importlib import import_module
+from typing import Final, cast
+
+import uvloop
+
+from bus.broker import BusError
+from bus.presence import Process
+from bus.session import open_session
+from telemetry.endpoint import serve
+from telemetry.log import configure, get_logger
+from trunkline.errors import UserError
+from trunkline.roles.running import Start, now_ms
+from trunkline.settings import Settings
+
+Ready = Callable[[dict[str, object]], None]
+
+#: Each is a module of this package with a function `start` (trunkline.roles.running.Start).
+ROLES: Final = ("sip", "asr", "llm", "tts", "recorder", "admin")
+
+_log = get_logger(__name__)
+
+
+def _starter(role: str) -> Start:
+    return cast(Start, import_module(f"{__name__}.{role}").start)
+
+
+def run(role: str, settings: Settings, *, ready: Ready) -> int:
+    """Run a role until SIGTERM or SIGINT. Returns the exit code.
+
+    Raises:
+        UserError: something that the message says how to mend.
+    """
+    configure(role, level=settings.log_level, fmt=settings.log_format)
+    uvloop.run(_run(role, settings, ready))
+    return 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Life:
+    """A role's two turning points."""
+
+    up: asyncio.Event = field(default_factory=asyncio.Event)
+    stop: asyncio.Event = field(default_factory=asyncio.Event)
+
+
+async def _run(role: str, settings: Settings, ready: Ready) -> None:
+    if settings.bus_url is None:
+        raise UserError("no bus: set TRUNKLINE_BUS_URL, or run `trunkline up`, which brings one")
+    life = _Life()
+    work = asyncio.create_task(_work(role, settings, settings.bus_url, ready, life))
+
+    def told_to_stop() -> None:
+        life.stop.set()
+        if not life.up.is_set():
+            work.cancel()  # it may be waiting for a bus or a database that is down
+
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, told_to_stop)
+    try:
+        await work
+    except asyncio.CancelledError:
+        if not life.stop.is_set():
+            raise
+
+
+async def _work(
+    role: str,
+    settings: Settings,
+    bus_url: str,
+    ready: Ready,
+    life: _Life,
+) -> None:
+    async with AsyncExitStack() as stack:
+        session = await stack.enter_async_context(open_session(bus_url))
+        running = await stack.enter_async_context(_starter(role)(settings, session))
+        since = now_ms()
+
+        def process() -> Process:
+            address = str(next(iter(running.addresses.values()), ""))
+            host = socket.gethostname()
+            return Process(role, os.getpid(), host, since, running.owned(), address)
+
+        if settings.metrics_listen is not None:
+            where = settings.metrics_listen
+            endpoint = await serve(where.host, where.port)
+            stack.push_async_callback(endpoint.close)
+            running.addresses["metrics"] = f"http://{endpoint.host}:{endpoint.port}"
+        showing = asyncio.create_task(session.presence.keep_showing(process), name="presence")
+        life.up.set()
+        ready(running.addresses)
+        public = {name: at for name, at in running.addresses.items() if name != "password"}
+        _log.info("role.ready", **public)
+        await life.stop.wait()
+        _log.info("role.draining", owned=running.owned())
+        if running.drain is not None:
+            await running.drain()
+        showing.cancel()
+        with suppress(BusError):
+            await session.presence.hide(process())

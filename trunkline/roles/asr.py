@@ -1,0 +1,27 @@
+"""Listens."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from bus.jobs import HearCall
+from bus.session import BusSession
+from trunkline.roles.providers import providers
+from trunkline.roles.running import Running, now_ms
+from trunkline.settings import Settings
+from workers.asr.worker import AsrWorker
+from workers.pool import Pool
+from workers.providers.registry import load_transcriber
+
+
+@asynccontextmanager
+async def start(settings: Settings, session: BusSession) -> AsyncIterator[Running]:
+    async with providers(settings, "asr", load_transcriber) as transcriber_for:
+        worker = AsrWorker(session, transcriber_for, now_ms)
+        pool = Pool(
+            session, "asr", HearCall, worker.hear,
+            capacity=settings.asr_capacity, lease_ms=settings.lease_ms,
+        )  # fmt: skip
+        await pool.start()
+        yield Running(owned=lambda: pool.owned, drain=pool.drain)

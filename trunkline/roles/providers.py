@@ -1,0 +1,65 @@
+"""A pool's providers: one per agent, made when first asked for."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+from calls.agent import Agent, Agents
+from trunkline.agents_file import load_agents
+from trunkline.errors import UserError
+from trunkline.settings import Settings
+from workers.ports import Ask, ProviderError
+
+
+def _ask_for(settings: Settings, stage: str, agent: Agent) -> Ask:
+    return Ask(agent=agent, options=getattr(agent, stage).options, secret=settings.secret)
+
+
+class Providers:
+    """A stage's providers: one per agent, made when first asked for, closed at the end.
+
+    The agents of this process's own file are made at start, so that a wrong one stops it there.
+    A call carries its agent with it, as the file was when the call began.
+    """
+
+    def __init__(self, settings: Settings, stage: str, load: Callable[[Ask], Any]) -> None:
+        self._settings = settings
+        self._stage = stage
+        self._load = load
+        self._made: dict[str, Any] = {}
+
+    def check(self, agents: Agents) -> None:
+        """Make those of our own agents.
+
+        Raises:
+            UserError: one of them cannot be made.
+        """
+        for agent in agents.agents:
+            try:
+                self(agent)
+            except ProviderError as error:
+                raise UserError(f"agent {agent.name!r}, {self._stage}: {error}") from error
+
+    def __call__(self, agent: Agent) -> Any:
+        key = agent.model_dump_json()
+        if key not in self._made:
+            self._made[key] = self._load(_ask_for(self._settings, self._stage, agent))
+        return self._made[key]
+
+    async def close(self) -> None:
+        for provider in self._made.values():
+            await provider.close()
+
+
+@asynccontextmanager
+async def providers(
+    settings: Settings, stage: str, load: Callable[[Ask], Any]
+) -> AsyncIterator[Providers]:
+    made = Providers(settings, stage, load)
+    made.check(load_agents(settings.agents))
+    try:
+        yield made
+    finally:
+        await made.close()

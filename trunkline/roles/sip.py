@@ -1,0 +1,41 @@
+"""The phone."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from bus.session import BusSession
+from ingress_sip.server import SipConfig, SipServer
+from trunkline.agents_file import load_agents
+from trunkline.errors import UserError
+from trunkline.roles.running import Running, now_ms
+from trunkline.settings import Settings
+
+
+@asynccontextmanager
+async def start(settings: Settings, session: BusSession) -> AsyncIterator[Running]:
+    agents = load_agents(settings.agents)
+    config = SipConfig(
+        host=settings.sip_listen.host,
+        port=settings.sip_listen.port,
+        rtp_first=settings.rtp_ports.first,
+        rtp_last=settings.rtp_ports.last,
+        public_address=settings.public_address,
+        max_calls=settings.max_calls,
+        drain_s=settings.drain_seconds,
+        bus_patience_s=settings.bus_patience_seconds,
+    )
+    server = SipServer(config, agents, session, now_ms)
+    try:
+        await server.start()
+    except OSError as error:
+        raise UserError(
+            f"cannot listen on {settings.sip_listen}: {error}; "
+            "free the port or set TRUNKLINE_SIP_LISTEN"
+        ) from error
+    host, port = server.address
+    try:
+        yield Running({"sip": f"udp:{host}:{port}"}, lambda: server.calls, server.drain)
+    finally:
+        await server.stop()

@@ -1,0 +1,285 @@
+"""Every setting of an installation, in one class: the only reader of the environment.
+
+A value comes from `TRUNKLINE_<NAME>` in the environment, else from `<name>` in `trunkline.toml`
+(in the working directory, or where `TRUNKLINE_CONFIG` says), else from the default here.
+`docs/settings.md` is generated from this class.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+from trunkline.errors import UserError
+from trunkline.listen import HostPort, HttpAddress, PortRange, RtpPorts, SipAddress, SipListen
+
+PREFIX = "TRUNKLINE_"
+CONFIG_VARIABLE = "TRUNKLINE_CONFIG"
+CONFIG_FILE = "trunkline.toml"
+EXAMPLE_AGENTS = Path(__file__).with_name("agents.example.yaml")
+
+_SECRET_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
+_DATABASES = (
+    "sqlite:///",
+    "sqlite+aiosqlite:///",
+    "postgres://",
+    "postgresql://",
+    "postgresql+asyncpg://",
+)
+
+
+class SettingsError(UserError):
+    """A setting is wrong. The message names the variable, its value and the mend: print it."""
+
+
+class Settings(BaseSettings):
+    """The settings of an installation; the same for every process of it."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX,
+        frozen=True,
+        extra="forbid",
+        use_attribute_docstrings=True,
+        enable_decoding=False,  # no field is written as JSON
+        env_ignore_empty=True,  # compose files pass on what is not set as empty
+    )
+
+    data_dir: Annotated[Path, Field(examples=["/var/lib/trunkline"])] = Path("var")
+    """Folder for whatever is kept here: the SQLite file, recordings, the embedded bus."""
+
+    bus_url: Annotated[str | None, Field(examples=["redis://redis:6379/0"])] = None
+    """Redis >= 6.2 or Valkey: redis://, rediss:// or unix://. Without it `trunkline up` starts a
+    server of its own in DATA_DIR."""
+
+    database_url: Annotated[
+        str, Field(examples=["postgresql://trunkline:secret@postgres/trunkline"])
+    ] = ""
+    """Postgres or SQLite. Without it: the file trunkline.db in DATA_DIR."""
+
+    sip_listen: Annotated[SipAddress, Field(examples=["udp:192.0.2.10:5060"])] = SipListen(
+        "udp",
+        "0.0.0.0",  # noqa: S104 - a phone on the LAN is to get through; SIP's port is meant to be open
+        5060,
+    )
+    """Where phones and trunks reach us by SIP: transport (udp), address, port (0: any free one)."""
+
+    rtp_ports: Annotated[RtpPorts, Field(examples=["20000-20999"])] = PortRange(20000, 29999)
+    """UDP ports for the calls' audio, two per call; open them in the firewall beside SIP's."""
+
+    public_address: Annotated[str | None, Field(examples=["203.0.113.7"])] = None
+    """IP address that callers reach us by, written into SIP and SDP. Set it behind NAT; without it
+    the address of the network interface towards the caller is used."""
+
+    http_listen: Annotated[HttpAddress, Field(examples=["0.0.0.0:8080"])] = HostPort(
+        "127.0.0.1", 8080
+    )
+    """Where the dashboard is served. The default is for this machine only; put a TLS proxy in
+    front before you open it."""
+
+    metrics_listen: Annotated[HttpAddress | None, Field(examples=["127.0.0.1:0"])] = None
+    """Where each role process serves /metrics and /health. Off without it. Port 0 gives each
+    process a free one (`trunkline status` shows it), which several processes on a host need."""
+
+    agents: Annotated[Path, Field(examples=["/etc/trunkline/agents.yaml"])] = Path()
+    """The agents' file. Without it: agents.yaml in the working directory, else the worked example
+    that comes with Trunkline."""
+
+    admin_password: Annotated[SecretStr | None, Field(examples=["a long passphrase"])] = None
+    """The dashboard's password. Without it one is made on first start and printed once."""
+
+    log_level: Annotated[Literal["debug", "info", "warning", "error"], Field()] = "info"
+    """The least important line that is still written."""
+
+    log_format: Annotated[Literal["auto", "json", "console"], Field()] = "auto"
+    """auto: JSON, unless stderr is a terminal."""
+
+    lease_ms: Annotated[int, Field(ge=200, le=60_000, examples=[1000])] = 1000
+    """How long, in ms, a worker that went silent keeps its calls. About the gap that a caller
+    notices when a worker dies; under load less than 1000 takes calls from healthy workers."""
+
+    max_calls: Annotated[int, Field(ge=1, le=10_000, examples=[200])] = 200
+    """Calls that one sip process admits; past it the caller gets 503."""
+
+    asr_capacity: Annotated[int, Field(ge=1, le=10_000, examples=[25])] = 25
+    """Calls that one asr process listens to at once."""
+
+    llm_capacity: Annotated[int, Field(ge=1, le=10_000, examples=[50])] = 50
+    """Replies that one llm process generates at once."""
+
+    tts_capacity: Annotated[int, Field(ge=1, le=10_000, examples=[50])] = 50
+    """Sentences that one tts process synthesizes at once."""
+
+    drain_seconds: Annotated[float, Field(ge=0, le=3600, examples=[30])] = 30.0
+    """How long, in s, a sip process that was told to stop waits for its calls to end by
+    themselves before it hangs up."""
+
+    bus_patience_seconds: Annotated[float, Field(ge=0, le=600, examples=[10])] = 10.0
+    """How long, in s, a call outlives a bus that does not answer. (A process that starts waits for
+    it, and for the database, as long as it takes.)"""
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - the signature is the library's
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Arguments, then the environment, then the TOML file."""
+        return (
+            init_settings,
+            env_settings,
+            TomlConfigSettingsSource(settings_cls, toml_file=config_file()),
+        )
+
+    @field_validator("data_dir")
+    @classmethod
+    def _absolute(cls, value: Path) -> Path:
+        return value.expanduser().absolute()
+
+    @field_validator("bus_url")
+    @classmethod
+    def _redis(cls, value: str | None) -> str | None:
+        if value is not None and not value.startswith(("redis://", "rediss://", "unix://")):
+            raise ValueError("write redis://HOST:PORT/0, rediss://... or unix:///PATH")
+        return value
+
+    @field_validator("public_address")
+    @classmethod
+    def _an_address(cls, value: str | None) -> str | None:
+        if value is not None and not re.fullmatch(r"[0-9A-Fa-f.:]{2,45}|[\w.-]{1,253}", value):
+            raise ValueError("write an IP address alone, without a port, like 203.0.113.7")
+        return value
+
+    @field_validator("database_url")
+    @classmethod
+    def _known_database(cls, value: str) -> str:
+        if value and not value.startswith(_DATABASES):
+            raise ValueError("write postgresql://USER:PASSWORD@HOST/NAME or sqlite:///PATH")
+        return value
+
+    @model_validator(mode="after")
+    def _fill_in(self) -> Self:
+        """Settle the defaults that depend on other values, so that readers never meet a None."""
+        if not self.database_url:
+            path = self.data_dir / "trunkline.db"
+            object.__setattr__(self, "database_url", f"sqlite:///{path}")
+        if self.agents == Path():
+            here = Path("agents.yaml")
+            object.__setattr__(self, "agents", here if here.exists() else EXAMPLE_AGENTS)
+        object.__setattr__(self, "agents", self.agents.expanduser().absolute())
+        return self
+
+    @property
+    def recordings_dir(self) -> Path:
+        """Where the recorder keeps WAV files."""
+        return self.data_dir / "recordings"
+
+    def capacity(self, role: str) -> int:
+        """How many jobs one process of a pool owns at once ("asr", "llm" or "tts")."""
+        return {"asr": self.asr_capacity, "llm": self.llm_capacity, "tts": self.tts_capacity}[role]
+
+    def secret(self, name: str) -> str | None:
+        """Look up a provider's key by the environment variable that holds it; None if unset.
+
+        Raises:
+            SettingsError: `name` could not be a variable's.
+        """
+        if not _SECRET_NAME.fullmatch(name):
+            raise SettingsError(f"{name[:60]!r} is no variable's name; write like OPENAI_API_KEY")
+        return os.environ.get(name) or None
+
+    def as_environment(self, **changes: str) -> dict[str, str]:
+        """The environment for a child process that is to see these very settings.
+
+        Args:
+            changes: Fields to change on the way, by name, as they would be written.
+        """
+        inherited = {
+            name: value for name, value in os.environ.items() if not name.startswith(PREFIX)
+        }
+        # What is not a setting of ours may be a provider's key.
+        inherited |= {name: os.environ[name] for name in unknown_variables()}
+        own: dict[str, str] = {}
+        for name, value in self.model_dump(mode="json").items():
+            if value is not None:
+                own[PREFIX + name.upper()] = str(value)
+        if self.admin_password is not None:
+            own[f"{PREFIX}ADMIN_PASSWORD"] = self.admin_password.get_secret_value()
+        return inherited | own | {PREFIX + name.upper(): text for name, text in changes.items()}
+
+
+def config_file() -> Path | None:
+    """The TOML file in use, if any."""
+    named = os.environ.get(CONFIG_VARIABLE)
+    if named:
+        return Path(named).expanduser()
+    return Path(CONFIG_FILE) if Path(CONFIG_FILE).exists() else None
+
+
+def unknown_variables() -> list[str]:
+    """Variables that look like settings and are none: often a slip of the pen."""
+    known = {PREFIX + name.upper() for name in Settings.model_fields} | {CONFIG_VARIABLE}
+    return sorted(name for name in os.environ if name.startswith(PREFIX) and name not in known)
+
+
+def load_settings(**values: Any) -> Settings:
+    """Read the settings.
+
+    Args:
+        values: Fields given otherwise (a command's option): they win over environment and file.
+
+    Raises:
+        SettingsError: one line per wrong value: which, what it was, and how to mend it.
+    """
+    file = config_file()
+    if file is not None:
+        _check_file(file)
+    try:
+        return Settings(**values)
+    except ValidationError as error:
+        raise SettingsError("\n".join(_explain(one, file) for one in error.errors())) from None
+
+
+def _check_file(file: Path) -> None:
+    try:
+        content = tomllib.loads(file.read_text("utf-8"))
+    except FileNotFoundError:
+        raise SettingsError(f"{CONFIG_VARIABLE}={file}: there is no such file") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{file}: cannot be read: {error}") from None
+    except tomllib.TOMLDecodeError as error:
+        raise SettingsError(f"{file}: not TOML: {error}") from None
+    for name in content:
+        if name not in Settings.model_fields:
+            raise SettingsError(f"{file}: no setting is named {name!r}{did_you_mean(name)}")
+
+
+def did_you_mean(name: str) -> str:
+    """Complete a message about a wrong setting's name with the nearest right one, if any."""
+    plain = name.removeprefix(PREFIX).lower()
+    close = difflib.get_close_matches(plain, Settings.model_fields, n=1)
+    return f"; did you mean {close[0]!r}?" if close else "; docs/settings.md lists them"
+
+
+def _explain(error: Any, file: Path | None) -> str:
+    name = str(error["loc"][0]) if error["loc"] else ""
+    variable = PREFIX + name.upper()
+    in_file = file is not None and variable not in os.environ
+    where = f"{file}: {name} = " if in_file else f"{variable}="
+    shown = "(hidden)" if name == "admin_password" else repr(error["input"])
+    message = error["msg"].removeprefix("Value error, ")
+    return f"{where}{shown}: {message}"
