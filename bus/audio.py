@@ -22,7 +22,7 @@ import struct
 from typing import Final, NamedTuple
 
 from bus.events import WireError
-from calls.ids import ReplyId
+from calls.ids import ReplyId, parse_reply_id
 from media.frames import FRAME_SAMPLES, Codec
 
 IN_FIELD: Final = b"f"
@@ -75,6 +75,11 @@ def after_position(position: int) -> str:
     return f"{position // FRAME_SAMPLES + FIRST - 1}-0"
 
 
+def frame_end(entry_id: bytes) -> int:
+    """Where on the media clock the frame of this stream id ends (samples)."""
+    return (int(entry_id.partition(b"-")[0]) - FIRST + 1) * FRAME_SAMPLES
+
+
 def encode_frame(frame: InFrame) -> bytes:
     """Write a frame's field."""
     head = _IN.pack(_WIRE_CODECS[frame.codec], CONCEALED * frame.concealed, frame.captured_ms)
@@ -91,9 +96,12 @@ def decode_frame(entry_id: bytes, data: bytes) -> InFrame:
         codec, flags, captured = _IN.unpack_from(data)
         seq = int(entry_id.partition(b"-")[0]) - FIRST
         payload = data[_IN.size :]
-        return InFrame(seq, captured, _CODECS[codec], payload, bool(flags & CONCEALED))
+        frame = InFrame(seq, captured, _CODECS[codec], payload, bool(flags & CONCEALED))
     except (struct.error, KeyError, ValueError) as error:
         raise WireError(f"not an audio frame: {data[:40]!r}") from error
+    if seq < 0 or len(payload) != _frame_bytes(frame.codec):
+        raise WireError(f"frame {seq} of {len(payload)} bytes")
+    return frame
 
 
 def encode_chunk(chunk: OutChunk) -> bytes:
@@ -114,10 +122,16 @@ def decode_chunk(data: bytes) -> OutChunk:
     try:
         codec, flags, sentence, offset, length = _OUT.unpack_from(data)
         begin = _OUT.size + length
-        reply = ReplyId(data[_OUT.size : begin].decode())
+        reply = parse_reply_id(data[_OUT.size : begin].decode())
         payload = data[begin:]
-        if len(data) < begin or len(payload) > _MAX_PAYLOAD:
-            raise WireError(f"an audio chunk of {len(data)} bytes")
-        return OutChunk(reply, sentence, offset, _CODECS[codec], payload, bool(flags & LAST))
-    except (struct.error, KeyError, UnicodeDecodeError) as error:
+        chunk = OutChunk(reply, sentence, offset, _CODECS[codec], payload, bool(flags & LAST))
+    except (struct.error, KeyError, ValueError) as error:
         raise WireError(f"not an audio chunk: {data[:40]!r}") from error
+    ragged = offset % FRAME_SAMPLES or len(payload) % _frame_bytes(chunk.codec)
+    if ragged or len(payload) > _MAX_PAYLOAD:
+        raise WireError(f"a chunk of {len(payload)} bytes at {offset}")
+    return chunk
+
+
+def _frame_bytes(codec: Codec) -> int:
+    return FRAME_SAMPLES * codec.bytes_per_sample

@@ -14,8 +14,7 @@ from dataclasses import dataclass, field
 import structlog
 
 from bus import topics
-from bus.events import WireError
-from bus.log import CallLog, decode_entry
+from bus.log import CallLog, read_entry
 from bus.tail import Entries, Tail
 from calls.conversation import Conversation
 from calls.events import Event
@@ -33,6 +32,8 @@ class Fold:
     conversation: Conversation = field(default_factory=Conversation)
     last_id: tuple[int, int] = (0, 0)
     listeners: list[Listener] = field(default_factory=list)
+    #: Followers, those that are still catching up included: such a fold is not forgotten.
+    followers: int = 0
 
     @property
     def after(self) -> str:
@@ -47,15 +48,15 @@ class Fold:
             if place <= self.last_id:
                 continue
             self.last_id = place
-            try:
-                event = decode_entry(fields)
-            except WireError as error:
-                _log.error("log.unreadable_entry", error=str(error))
-                continue
+            event = read_entry(fields)
             if event is not None:
                 self.conversation.apply(event)
                 for listener in tuple(self.listeners):
-                    listener(event)
+                    try:
+                        listener(event)
+                    except Exception:
+                        # The fold and its other listeners go on: what they know must stay whole.
+                        _log.exception("log.listener_failed", kind=event.kind)
 
 
 class Folds:
@@ -79,22 +80,27 @@ class Folds:
 
         It is called on the event loop, after the event was folded, and must not block.
         """
-        fold = await self.get(call)
-        fold.listeners.append(listener)
+        fold = self._fold(call)
         key = topics.events(call)
-        if len(fold.listeners) == 1:
-            self._tail.follow(key, fold.after, fold.take)
+        fold.followers += 1
         try:
-            yield fold
-        finally:
-            fold.listeners.remove(listener)
+            fold.take(await self._log.entries(call, fold.after))
             if not fold.listeners:
-                self._tail.drop(key)
+                self._tail.follow(key, fold.after, fold.take)
+            fold.listeners.append(listener)
+            try:
+                yield fold
+            finally:
+                fold.listeners.remove(listener)
+                if not fold.listeners:
+                    self._tail.drop(key, fold.take)
+        finally:
+            fold.followers -= 1
 
     def _fold(self, call: CallId) -> Fold:
         fold = self._folds.setdefault(call, Fold())
         self._folds.move_to_end(call)
         if len(self._folds) > self._keep:
-            idle = (key for key, other in self._folds.items() if not other.listeners)
-            self._folds.pop(next(idle, call))
+            idle = (k for k, other in self._folds.items() if not other.followers and k != call)
+            self._folds.pop(next(idle, CallId("")), None)
         return fold

@@ -6,22 +6,25 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
-from calls.ids import CallId, ReplyId, reply_id
+from calls.ids import CALL_ID_PATTERN, REPLY_ID_PATTERN, CallId, ReplyId, reply_id
 
-_Call = Annotated[CallId, StringConstraints(min_length=8, max_length=64)]
+_CallId = Annotated[CallId, StringConstraints(pattern=f"^{CALL_ID_PATTERN}$")]
+_ReplyId = Annotated[ReplyId, StringConstraints(pattern=f"^{REPLY_ID_PATTERN}$")]
 
 
-class _Job(BaseModel):
+class Job(BaseModel):
+    """What all jobs share."""
+
     model_config = ConfigDict(frozen=True)
 
-    call: _Call
+    call: _CallId
 
 
-class HearCall(_Job):
+class HearCall(Job):
     """asr: listen to this call until it ends."""
 
 
-class AnswerTurn(_Job):
+class AnswerTurn(Job):
     """llm: write the reply to this turn. Turn 0 is the greeting."""
 
     turn: int = Field(ge=0)
@@ -32,16 +35,13 @@ class AnswerTurn(_Job):
         return reply_id(self.turn, self.revision)
 
 
-class SpeakSentence(_Job):
+class SpeakSentence(Job):
     """tts: speak this sentence of a reply."""
 
-    reply: ReplyId
+    reply: _ReplyId
     index: int = Field(ge=0, lt=2**16)
     text: str = Field(max_length=4000)
 
 
-class RecordCall(_Job):
+class RecordCall(Job):
     """recorder: the call has ended; turn its log into rows and a recording."""
-
-
-Job = HearCall | AnswerTurn | SpeakSentence | RecordCall

@@ -12,14 +12,17 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, cast
 
+import structlog
 from redis.asyncio import Redis
 from redis.exceptions import ResponseError
 
 from bus import topics
-from bus.events import decode, encode
+from bus.events import WireError, decode, encode
 from bus.tail import Entries
 from calls.events import AnyEvent, Event
 from calls.ids import CallId
+
+_logger = structlog.get_logger(__name__)
 
 FIELD: Final = b"e"
 BEGIN: Final = "0-0"
@@ -136,12 +139,8 @@ class CallLog:
         return cast(Entries, entries)
 
     async def read(self, call: CallId) -> list[AnyEvent]:
-        """The whole log; kinds we do not know are left out.
-
-        Raises:
-            WireError: an entry is not an event.
-        """
-        events = (decode_entry(fields) for _, fields in await self.entries(call))
+        """The whole log; what we cannot read, and kinds we do not know, are left out."""
+        events = (read_entry(fields) for _, fields in await self.entries(call))
         return [event for event in events if event is not None]
 
     async def exists(self, call: CallId) -> bool:
@@ -160,10 +159,10 @@ def _json(checkpoint: dict[str, Any] | None) -> str:
     return "" if checkpoint is None else json.dumps(checkpoint)
 
 
-def decode_entry(fields: dict[bytes, bytes]) -> AnyEvent | None:
-    """The event in an entry of a log; None for a kind we do not know.
-
-    Raises:
-        WireError
-    """
-    return decode(fields.get(FIELD, b""))
+def read_entry(fields: dict[bytes, bytes]) -> AnyEvent | None:
+    """The event in an entry of a log; None for a kind we do not know, and for no event at all."""
+    try:
+        return decode(fields.get(FIELD, b""))
+    except WireError as error:
+        _logger.warning("log.unreadable_entry", error=str(error))
+        return None

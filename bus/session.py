@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import os
+import secrets
 import socket
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Final
 
@@ -19,6 +20,7 @@ from bus.folds import Folds
 from bus.log import CallLog
 from bus.presence import Presence
 from bus.tail import Tail
+from bus.tasks import stop
 
 _log = structlog.get_logger(__name__)
 _WAIT_S: Final = 1.0
@@ -39,8 +41,8 @@ class BusSession:
 
 
 def process_name() -> str:
-    """This process's name on the bus."""
-    return f"{socket.gethostname()}-{os.getpid()}"
+    """This process's name on the bus: in containers, host and pid alone may repeat."""
+    return f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"
 
 
 @asynccontextmanager
@@ -61,9 +63,7 @@ async def open_session(url: str, name: str | None = None) -> AsyncIterator[BusSe
     try:
         yield BusSession(name, redis, broker, topics, log, Folds(log, tail), tail, Presence(redis))
     finally:
-        reading.cancel()
-        with suppress(asyncio.CancelledError):
-            await reading
+        await stop(reading)
         await broker.stop()
         await redis.aclose()
 

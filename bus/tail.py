@@ -35,6 +35,7 @@ class Tail:
         self._from: dict[bytes, bytes] = {}
         self._sinks: dict[bytes, Callable[[Entries], None]] = {}
         self._woken = False
+        self._ringing: asyncio.Future[None] | None = None
 
     def follow(self, key: str, after: str, sink: Callable[[Entries], None]) -> None:
         """Hand the entries of `key` after the id `after` to `sink`, in order, from now on.
@@ -45,16 +46,18 @@ class Tail:
         self._sinks[key.encode()] = sink
         self._wake_up()
 
-    def drop(self, key: str) -> None:
-        """Follow `key` no longer."""
-        self._from.pop(key.encode(), None)
-        self._sinks.pop(key.encode(), None)
+    def drop(self, key: str, sink: Callable[[Entries], None]) -> None:
+        """Hand `sink` no more of `key`; whoever has followed it since goes on."""
+        if self._sinks.get(key.encode()) == sink:
+            del self._from[key.encode()]
+            del self._sinks[key.encode()]
 
     def _wake_up(self) -> None:
         if not self._woken:
             self._woken = True
-            task = asyncio.ensure_future(self._ring())
-            task.add_done_callback(lambda done: done.cancelled() or done.exception())
+            self._ringing = asyncio.ensure_future(self._ring())
+            # A bus that is away fails the read too, and the next read starts with the new key.
+            self._ringing.add_done_callback(lambda done: done.cancelled() or done.exception())
 
     async def _ring(self) -> None:
         pipe = self._redis.pipeline(transaction=False)
@@ -84,7 +87,11 @@ class Tail:
                 self._wake_id = entries[-1][0]
             elif key in self._from and self._from[key] == keys[key]:
                 self._from[key] = entries[-1][0]
-                self._sinks[key](entries)
+                try:
+                    self._sinks[key](entries)
+                except Exception:
+                    # One follower's mistake must not deafen the others.
+                    _log.exception("bus.follower_failed", key=key.decode())
 
 
 class Feed:

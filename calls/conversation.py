@@ -225,15 +225,18 @@ class Conversation:
 
     @apply.register
     def _(self, event: e.DigitPressed) -> None:
-        self.digits.append(event)
+        if event not in self.digits:
+            self.digits.append(event)
 
     @apply.register
     def _(self, event: e.MediaGap) -> None:
-        self.gaps.append(event)
+        if event not in self.gaps:
+            self.gaps.append(event)
 
     @apply.register
     def _(self, event: e.StageFailed) -> None:
-        self.failures.append(event)
+        if event not in self.failures:
+            self.failures.append(event)
 
     @apply.register
     def _(self, event: e.SpeechStarted) -> None:
@@ -250,6 +253,8 @@ class Conversation:
 
     @apply.register
     def _(self, event: e.TurnEnded) -> None:
+        if self.turn(event.turn).ended is not None:
+            return
         self.turn(event.turn).ended = event
         self.speech = None
         if self.yields:
@@ -277,7 +282,9 @@ class Conversation:
 
     @apply.register
     def _(self, event: e.ActionRequested) -> None:
-        self.reply(event.reply).actions.append(event)
+        actions = self.reply(event.reply).actions
+        if event not in actions:
+            actions.append(event)
 
     @apply.register
     def _(self, event: e.ReplyEnded) -> None:
@@ -309,6 +316,8 @@ class Conversation:
         sentence = self.reply(event.reply).sentence(event.index)
         if sentence.playing is not None:
             offset, position = sentence.playing
-            sentence.runs.append(Run(offset, max(offset, event.offset), position))
+            run = Run(offset, max(offset, event.offset), position)
+            if run not in sentence.runs:
+                sentence.runs.append(run)
             sentence.playing = None
         sentence.finished = sentence.finished or event.why == "finished"

@@ -13,13 +13,18 @@ written. Wire form, version and size limits are in bus/events.py.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import StringConstraints
 
 from calls.agent import Agent
 from calls.ending import Ending
-from calls.ids import CallId, ReplyId
+from calls.ids import CALL_ID_PATTERN, REPLY_ID_PATTERN, CallId, ReplyId
 
 Stage = Literal["ingress", "asr", "llm", "tts", "recorder"]
+
+_CallId = Annotated[CallId, StringConstraints(pattern=f"^{CALL_ID_PATTERN}$")]
+_ReplyId = Annotated[ReplyId, StringConstraints(pattern=f"^{REPLY_ID_PATTERN}$")]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,7 +47,7 @@ class CallStarted(Event):
     """A call was admitted. Always the first entry."""
 
     kind: Literal["call.started"] = "call.started"
-    call: CallId
+    call: _CallId
     agent: Agent
     carrier: Literal["sip", "twilio", "webrtc", "websocket"]
     caller: str
@@ -177,7 +182,7 @@ class ReplyStarted(Event):
     KEY = ("reply",)
 
     kind: Literal["reply.started"] = "reply.started"
-    reply: ReplyId
+    reply: _ReplyId
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -187,7 +192,7 @@ class SentenceReady(Event):
     KEY = ("reply", "index")
 
     kind: Literal["sentence"] = "sentence"
-    reply: ReplyId
+    reply: _ReplyId
     index: int
     text: str
     #: When the responder's first token of this sentence came (epoch ms).
@@ -201,7 +206,7 @@ class ActionRequested(Event):
     KEY = ("reply", "action")
 
     kind: Literal["action"] = "action"
-    reply: ReplyId
+    reply: _ReplyId
     action: Literal["hangup"]
     arguments: dict[str, str] = field(default_factory=dict)
 
@@ -213,7 +218,7 @@ class ReplyEnded(Event):
     KEY = ("reply",)
 
     kind: Literal["reply.ended"] = "reply.ended"
-    reply: ReplyId
+    reply: _ReplyId
     sentences: int
     why: Literal["complete", "cancelled", "failed"]
 
@@ -225,7 +230,7 @@ class SynthesisStarted(Event):
     KEY = ("reply", "index")
 
     kind: Literal["synthesis.started"] = "synthesis.started"
-    reply: ReplyId
+    reply: _ReplyId
     index: int
     #: When a worker took the sentence (epoch ms).
     taken_at: float
@@ -238,7 +243,7 @@ class SynthesisEnded(Event):
     KEY = ("reply", "index")
 
     kind: Literal["synthesis.ended"] = "synthesis.ended"
-    reply: ReplyId
+    reply: _ReplyId
     index: int
     samples: int
     why: Literal["complete", "cancelled", "failed"]
@@ -251,7 +256,7 @@ class PlaybackStarted(Event):
     KEY = ("reply", "index", "position")
 
     kind: Literal["playback.started"] = "playback.started"
-    reply: ReplyId
+    reply: _ReplyId
     index: int
     offset: int
     position: int
@@ -264,7 +269,7 @@ class PlaybackStopped(Event):
     KEY = ("reply", "index", "position")
 
     kind: Literal["playback.stopped"] = "playback.stopped"
-    reply: ReplyId
+    reply: _ReplyId
     index: int
     offset: int
     position: int
@@ -283,7 +288,7 @@ class StageFailed(Event):
     stage: Stage
     error_type: str
     message: str
-    reply: ReplyId | None = None
+    reply: _ReplyId | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,7 +16,12 @@ ReplyId = NewType("ReplyId", str)
 
 GREETING_TURN = 0
 
-_CALL_ID = re.compile(r"[a-z0-9][a-z0-9-]{7,63}")
+#: What ids look like on the wire: nothing else may become part of a key, a path or a fold.
+CALL_ID_PATTERN = r"[a-z0-9][a-z0-9-]{7,63}"
+REPLY_ID_PATTERN = r"(0|[1-9][0-9]{0,8})\.(0|[1-9][0-9]{0,8})"
+
+_CALL_ID = re.compile(CALL_ID_PATTERN)
+_REPLY_ID = re.compile(REPLY_ID_PATTERN)
 
 
 def new_call_id(now_ms: float, token: str) -> CallId:
@@ -42,6 +47,17 @@ def parse_call_id(text: str) -> CallId:
 def reply_id(turn: int, revision: int = 0) -> ReplyId:
     """Name the reply to a turn."""
     return ReplyId(f"{turn}.{revision}")
+
+
+def parse_reply_id(text: str) -> ReplyId:
+    """Accept a reply id from outside.
+
+    Raises:
+        ValueError: it names no turn and revision.
+    """
+    if not _REPLY_ID.fullmatch(text):
+        raise ValueError(f"not a reply id: {text[:80]!r}")
+    return ReplyId(text)
 
 
 def turn_of(reply: ReplyId) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import secrets
 from collections.abc import Callable
 from dataclasses import replace
@@ -37,19 +38,23 @@ class SipCall:
         local: LocalMedia,
         *,
         now_ms: Callable[[], float],
+        clock_ms: Callable[[], float],
         hang_up: Callable[[SipCall], None],
     ) -> None:
+        """`now_ms` is the wall clock, for the log; `clock_ms` never jumps, and times packets."""
         self.dialog = dialog
         self.started = started
         self.local = local
         self.leg = Leg(started.call, started.agent, self, now_ms)
         self.answered = False
         self.over = False
-        self.last_packet_ms = now_ms()
+        self.last_packet_ms = clock_ms()
         self._hang_up = hang_up
         self._now_ms = now_ms
+        self._clock_ms = clock_ms
         self._socket: RtpSocket | None = None
         self._media: Negotiated | None = None
+        self._reachable: Address | None = None
         self._receiver: RtpReceiver | None = None
         self._sender: RtpSender | None = None
         self._garbage = 0
@@ -62,6 +67,7 @@ class SipCall:
     def negotiated(self, media: Negotiated) -> None:
         """The first or a later offer/answer is done: media flows as it says."""
         self._media = media
+        self._reachable = _literal(media.remote, self.local.address)
         codecs = {media.payload_type: Codec(media.codec.name)}
         if self._receiver is None or self._sender is None:
             self._receiver = RtpReceiver(codecs, media.event_payload_type, media.remote)
@@ -81,6 +87,11 @@ class SipCall:
         return self.local
 
     @property
+    def has_media(self) -> bool:
+        """Is there an answer to an offer, of either side?"""
+        return self._media is not None
+
+    @property
     def on_hold(self) -> bool:
         """Has the peer asked for no audio of either kind?"""
         return self._media is not None and not self._media.direction.receives
@@ -88,7 +99,7 @@ class SipCall:
     def rtp_received(self, datagram: bytes, source: Address) -> None:
         if self._receiver is None:
             return
-        now = self._now_ms()
+        now = self._clock_ms()
         try:
             self._digits += self._receiver.receive(datagram, source, now)
         except RtpError as error:
@@ -98,10 +109,10 @@ class SipCall:
         else:
             self.last_packet_ms = now
 
-    def hear(self, now_ms: float) -> Heard:
+    def hear(self, now_ms: float) -> Heard:  # noqa: ARG002  # packets are timed by another clock
         if self._receiver is None:
             return Heard(_SILENT, concealed=False)
-        frame = self._receiver.tick(now_ms)
+        frame = self._receiver.tick(self._clock_ms())
         keys = tuple(Key(key.digit, key.duration_ms) for key in (*self._digits, *frame.digits))
         self._digits.clear()
         return Heard(frame.ulaw, frame.kind is HeardKind.CONCEALED, keys)
@@ -110,14 +121,15 @@ class SipCall:
         media, socket, sender = self._media, self._socket, self._sender
         if media is None or socket is None or sender is None or self._receiver is None:
             return
-        if not media.direction.sends:
+        # RFC 4961: where the caller's audio comes from, before where its SDP says.
+        to = self._receiver.source or self._reachable
+        if not media.direction.sends or to is None:
             sender.pause()
             return
         frame = payload or _SILENT
         if media.codec.name == "PCMA":
             frame = g711.ulaw_to_alaw(frame)
-        # RFC 4961: where the caller's audio comes from, before where its SDP says.
-        socket.send(sender.audio(frame), self._receiver.source or media.remote)
+        socket.send(sender.audio(frame), to)
         metrics.AUDIO_CHUNKS.labels("ingress", "out").inc()
 
     def hang_up(self) -> None:
@@ -144,3 +156,16 @@ class SipCall:
         if self._socket is not None:
             self._socket.close()
             self._socket = None
+
+
+def _literal(remote: Address, ours: str) -> Address | None:
+    """The address of the peer's SDP if audio can be sent there without asking anybody.
+
+    A host name would be looked up by the sender, 50 times a second; an address of the other family
+    cannot be reached from our socket. Symmetric RTP finds such a peer with its first packet.
+    """
+    try:
+        same = ipaddress.ip_address(remote[0]).version == ipaddress.ip_address(ours).version
+    except ValueError:
+        return None
+    return remote if same and remote[1] else None

@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import structlog
-from redis.exceptions import RedisError
 
+from bus.broker import BusError
 from bus.session import BusSession
+from bus.tasks import stop
 from calls.agent import Agent, Agents
 from calls.ending import Ending
 from calls.events import CallEnded, CallStarted
@@ -48,6 +49,8 @@ _log = structlog.get_logger(__name__)
 #: A call whose caller sends nothing for this long, while it should, is dead. In ms.
 _MEDIA_TIMEOUT_MS: Final = 60_000
 _WATCH_S: Final = 5.0
+#: How long a caller waits for the bus before the call is refused, s.
+_OPEN_S: Final = 3.0
 #: How long a drain waits for the answers to its BYEs, s.
 _BYE_S: Final = 2.0
 
@@ -92,7 +95,7 @@ class SipServer:
         self._session = session
         self._now_ms = now_ms
         self._engine = MediaEngine(
-            session, now_ms, bus_lost=self._bus_lost, patience_s=config.bus_patience_s
+            session, now_ms, give_up=self._give_up, patience_s=config.bus_patience_s
         )
         self._ports = RtpPorts(config.host, config.rtp_first, config.rtp_last)
         self._core = SipCore(
@@ -101,7 +104,7 @@ class SipServer:
             user_agent="Trunkline",
         )
         self._calls: dict[DialogId, SipCall] = {}
-        self._admitting = 0
+        self._admitting: set[DialogId] = set()
         self._transport: asyncio.DatagramTransport | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._tasks: set[asyncio.Task[None]] = set()
@@ -130,8 +133,7 @@ class SipServer:
         self._core.draining = True
         await self._until(lambda: not self._calls, self._config.drain_s)
         for call in list(self._calls.values()):
-            self._core.hang_up(call.dialog, self._loop.time())
-            self._finish(call, Ending.SHUTDOWN)
+            self._end_call(call, Ending.SHUTDOWN)
         self._pump()
         await self._until(lambda: not self._core.live_dialogs, _BYE_S)
 
@@ -140,9 +142,7 @@ class SipServer:
         endings = [task for task in self._tasks if task.get_name().startswith("end ")]
         if endings:
             await asyncio.wait(endings, timeout=_BYE_S)
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await stop(*self._tasks)
         await self._engine.stop()
         if self._timer is not None:
             self._timer.cancel()
@@ -161,13 +161,20 @@ class SipServer:
             self._route(event)
             self._changed.set()
         for out in self._core.datagrams_to_send():
-            if self._transport is not None and not self._transport.is_closing():
-                self._transport.sendto(out.data, out.destination)
+            self._send(out.data, out.destination)
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
         if (due := self._core.next_timer()) is not None:
             self._timer = self._loop.call_at(due, self._timer_fired)
+
+    def _send(self, datagram: bytes, destination: Address) -> None:
+        if self._transport is None or self._transport.is_closing():
+            return
+        try:
+            self._transport.sendto(datagram, destination)
+        except (ValueError, OSError) as error:  # a Contact of another address family, or no port
+            _log.info("sip.unreachable", destination=destination, error=str(error))
 
     def _timer_fired(self) -> None:
         self._timer = None
@@ -188,7 +195,7 @@ class SipServer:
                 self._finish(call, Ending.CALLER_HUNG_UP)
             case sip.AckTimedOut():
                 self._finish(call, Ending.NO_ACK)
-            case sip.AckReceived() if event.body:
+            case sip.AckReceived() if event.body or not call.has_media:
                 self._answered_late(call, event.body)
             case sip.ReinviteReceived():
                 self._reinvited(call, event)
@@ -198,7 +205,7 @@ class SipServer:
     # -- admission
 
     async def _invited(self, event: sip.InviteReceived) -> None:
-        number = event.request.uri.user or ""
+        number = _plain(event.request.uri.user)
         try:
             call = await self._admit(event, number)
         except RefusedError as refusal:
@@ -212,23 +219,37 @@ class SipServer:
             )
             self._pump()
             return
+        except Exception:
+            # Ours: it must leave no phone ringing and no port taken.
+            metrics.ERRORS.labels("ingress", "admission").inc()
+            _log.exception("sip.admission_failed", number=number)
+            if (unfinished := self._calls.get(event.dialog)) is not None:
+                self._end_call(unfinished, Ending.FAILED)
+            else:
+                self._core.reject(event.dialog, 500, self._loop.time())
+            self._pump()
+            return
         if call is None:
             return
         with bind_call(call.started.call):
             _log.info("sip.answered", number=number, caller=call.started.caller)
-            await self._engine.connect(call.leg)
+            try:
+                await self._engine.connect(call.leg)
+            except (BusError, OSError) as error:
+                _log.error("sip.no_bus", error=str(error))
+                self._give_up(call.started.call, Ending.BUS_LOST)
 
     async def _admit(self, event: sip.InviteReceived, number: str) -> SipCall | None:
         agent = self._agents.for_number(number)
         if agent is None:
             raise RefusedError(404, f"no agent answers {number!r}")
-        if len(self._calls) + self._admitting >= self._config.max_calls:
+        if len(self._calls.keys() | self._admitting) >= self._config.max_calls:
             raise RefusedError(503, "all lines are busy", (("Retry-After", "10"),))
-        self._admitting += 1
+        self._admitting.add(event.dialog)
         try:
             return await self._answer(event, number, agent)
         finally:
-            self._admitting -= 1
+            self._admitting.discard(event.dialog)
 
     async def _answer(self, event: sip.InviteReceived, number: str, agent: Agent) -> SipCall | None:
         """Answer the call; None when its caller gave up meanwhile."""
@@ -257,22 +278,28 @@ class SipServer:
                 carrier="sip",
                 caller=_caller(request),
                 called=number,
-                carrier_call=request.call_id,
+                carrier_call=_plain(request.call_id),
                 codec=media.codec.name if media else PCMU.name,
                 remote=f"{event.source[0]}:{event.source[1]}",
             )
             call = SipCall(
-                event.dialog, started, local, now_ms=self._now_ms, hang_up=self._agent_hung_up
+                event.dialog,
+                started,
+                local,
+                now_ms=self._now_ms,
+                clock_ms=self._clock_ms,
+                hang_up=self._agent_hung_up,
             )
             call.use(socket)
             self._calls[event.dialog] = call
             self._core.ring(event.dialog, self._loop.time())
             self._pump()
-            await self._engine.open(started)
+            async with asyncio.timeout(_OPEN_S):
+                await self._engine.open(started)
         except SdpError as error:
             socket.close()
             raise RefusedError(error.status, str(error)) from error
-        except (RedisError, OSError) as error:
+        except (BusError, OSError) as error:
             self._calls.pop(event.dialog, None)
             socket.close()
             raise RefusedError(503, f"the bus is away: {error}", (("Retry-After", "5"),)) from error
@@ -293,8 +320,7 @@ class SipServer:
             call.negotiated(accept_answer(call.local, body))
         except SdpError as error:
             _log.warning("sip.bad_answer", call=call.started.call, error=str(error))
-            self._core.hang_up(call.dialog, self._loop.time())
-            self._finish(call, Ending.FAILED)
+            self._end_call(call, Ending.FAILED)
 
     def _reinvited(self, call: SipCall, event: sip.ReinviteReceived) -> None:
         local = call.next_local()
@@ -311,26 +337,32 @@ class SipServer:
             call.negotiated(media)
 
     def _agent_hung_up(self, call: SipCall) -> None:
-        self._core.hang_up(call.dialog, self._loop.time())
-        self._finish(call, Ending.AGENT_HUNG_UP)
+        self._end_call(call, Ending.AGENT_HUNG_UP)
         self._loop.call_soon(self._pump)
 
-    def _bus_lost(self, call_id: CallId) -> None:
+    def _give_up(self, call_id: CallId, why: Ending) -> None:
         for call in list(self._calls.values()):
             if call.started.call == call_id:
-                self._core.hang_up(call.dialog, self._loop.time())
-                self._finish(call, Ending.BUS_LOST)
+                self._end_call(call, why)
         self._loop.call_soon(self._pump)
+
+    def _end_call(self, call: SipCall, why: Ending) -> None:
+        """Our side ends the call: by a BYE, or by a refusal where it was not answered yet."""
+        now = self._loop.time()
+        if call.answered:
+            self._core.hang_up(call.dialog, now)
+        else:
+            self._core.reject(call.dialog, 503, now)
+        self._finish(call, why)
 
     async def _watch(self) -> None:
         """End calls whose caller went away without a BYE."""
         while True:
             await asyncio.sleep(_WATCH_S)
-            oldest = self._now_ms() - _MEDIA_TIMEOUT_MS
+            oldest = self._clock_ms() - _MEDIA_TIMEOUT_MS
             for call in list(self._calls.values()):
                 if call.answered and not call.on_hold and call.last_packet_ms < oldest:
-                    self._core.hang_up(call.dialog, self._loop.time())
-                    self._finish(call, Ending.MEDIA_TIMEOUT)
+                    self._end_call(call, Ending.MEDIA_TIMEOUT)
             self._pump()
 
     def _finish(self, call: SipCall, why: Ending) -> None:
@@ -371,6 +403,9 @@ class SipServer:
             metrics.ERRORS.labels("ingress", type(error).__name__).inc()
             _log.error("sip.task_failed", task=task.get_name(), exc_info=error)
 
+    def _clock_ms(self) -> float:
+        return self._loop.time() * 1000
+
     def _address_towards(self, peer: Address) -> str:
         return self._config.public_address or local_address_towards(peer, self._config.host)
 
@@ -389,4 +424,9 @@ def _negotiate(offered: bytes, local: LocalMedia) -> tuple[bytes, Negotiated | N
 def _caller(request: Request) -> str:
     """Whoever calls, by number or user; by host where the URI has neither."""
     uri = request.from_.uri
-    return uri.user or (uri.host if isinstance(uri, SipUri) else "anonymous")
+    return _plain(uri.user) or (uri.host if isinstance(uri, SipUri) else "anonymous")
+
+
+def _plain(text: str) -> str:
+    """What the peer wrote, as text: octets that are no UTF-8 have no place in a log."""
+    return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")

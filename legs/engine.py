@@ -15,12 +15,14 @@ from contextlib import AsyncExitStack, suppress
 from typing import Final
 
 import structlog
-from redis.exceptions import RedisError
 
 from bus import audio, topics
+from bus.broker import BusError
 from bus.jobs import AnswerTurn, HearCall, RecordCall
 from bus.session import BusSession
+from bus.tasks import stop
 from calls import events as e
+from calls.ending import Ending
 from calls.ids import GREETING_TURN, CallId
 from legs.leg import Leg
 from legs.ticker import tick_forever
@@ -40,16 +42,17 @@ class MediaEngine:
         session: BusSession,
         now_ms: Callable[[], float],
         *,
-        bus_lost: Callable[[CallId], None],
+        give_up: Callable[[CallId, Ending], None],
         patience_s: float = 10.0,
     ) -> None:
-        """`bus_lost(call)` is told of each call when the bus was away for longer than the patience.
+        """`give_up(call, why)` is told of each call that cannot go on.
 
-        The patience counts from the oldest frame that the bus has not taken, s.
+        BUS_LOST: the bus was away for longer than the patience, which counts from the oldest frame
+        that it has not taken, s. FAILED: the call's own leg made a mistake.
         """
         self._session = session
         self._now_ms = now_ms
-        self._bus_lost = bus_lost
+        self._tell_lost = give_up
         self._patience_frames = int(patience_s * 1000 / FRAME_MS)
         self._legs: dict[CallId, Leg] = {}
         self._following: dict[CallId, AsyncExitStack] = {}
@@ -57,6 +60,9 @@ class MediaEngine:
         self._events: dict[CallId, list[e.Event]] = {}
         self._due = asyncio.Event()
         self._written = asyncio.Event()
+        #: Batches handed to the bus, and those it has taken.
+        self._begun = 0
+        self._done = 0
         self._ticks_behind = 0
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -78,37 +84,43 @@ class MediaEngine:
         with suppress(TimeoutError):
             async with asyncio.timeout(2):
                 await self.flush()
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await stop(*self._tasks)
 
     async def open(self, started: e.CallStarted) -> None:
         """Begin the call's log. Nothing of the call happens before this is on the bus.
 
         Raises:
-            RedisError: the bus did not take it; refuse the call.
+            BusError: the bus did not take it; refuse the call.
         """
         await self._session.log.append(started.call, started)
         await self._session.presence.beat([started.call], self._now_ms())
         await self._session.topics.lifecycle.publish(started)
 
     async def connect(self, leg: Leg) -> None:
-        """Media flows: the pools are asked to listen and to greet, and the leg gets its ticks."""
+        """Media flows: the leg gets its ticks, and the pools are asked to listen and to greet.
+
+        Raises:
+            BusError: the pools may not know of the call; end it.
+        """
         call = leg.call
-        answered = e.CallAnswered(at=self._now_ms())
-        await self._session.log.append(call, answered)
-        await self._session.topics.hear.publish(HearCall(call=call))
-        if leg.agent.greeting:
-            await self._session.topics.answer.publish(AnswerTurn(call=call, turn=GREETING_TURN))
+        self._legs[call] = leg
+        metrics.CALLS_ACTIVE.set(len(self._legs))
+        self._events.setdefault(call, []).append(e.CallAnswered(at=self._now_ms()))
+        # The leg follows the log before anybody is asked to write to it: it is told only of what
+        # comes after.
         following = AsyncExitStack()
         fold = await following.enter_async_context(
             self._session.folds.follow(call, lambda event: leg.happened(event, fold.conversation))
         )
         self._session.tail.follow(topics.audio_out(call), "0-0", leg.audio_came)
-        following.callback(self._session.tail.drop, topics.audio_out(call))
-        self._following[call] = following
-        self._legs[call] = leg
-        metrics.CALLS_ACTIVE.set(len(self._legs))
+        following.callback(self._session.tail.drop, topics.audio_out(call), leg.audio_came)
+        if call in self._legs:
+            self._following[call] = following
+        else:  # it ended meanwhile
+            await following.aclose()
+        await self._session.topics.hear.publish(HearCall(call=call))
+        if leg.agent.greeting:
+            await self._session.topics.answer.publish(AnswerTurn(call=call, turn=GREETING_TURN))
 
     async def end(self, started: e.CallStarted, *last: e.Event, ended: e.CallEnded) -> None:
         """Write the call's last entries and ask for its recording; waits until the bus has them."""
@@ -127,8 +139,9 @@ class MediaEngine:
         await self._session.topics.record.publish(RecordCall(call=call))
 
     async def flush(self) -> None:
-        """Wait until the bus has all that happened so far."""
-        while self._frames or self._events or self._ticks_behind:
+        """Wait until the bus has all that happened so far, though more happens meanwhile."""
+        last = self._begun + bool(self._frames or self._events)
+        while self._done < last:
             self._written.clear()
             self._due.set()
             await self._written.wait()
@@ -136,7 +149,12 @@ class MediaEngine:
     def _tick(self) -> None:
         now = self._now_ms()
         for call, leg in list(self._legs.items()):
-            self._frames.append((call, leg.tick(now)))
+            try:
+                self._frames.append((call, leg.tick(now)))
+            except Exception:
+                # One call's mistake must not stop the clock of the others.
+                _log.exception("leg.failed", call=call)
+                self._tell_lost(call, Ending.FAILED)
             if leg.pending:
                 self._events.setdefault(call, []).extend(leg.pending)
                 leg.pending.clear()
@@ -153,16 +171,18 @@ class MediaEngine:
             self._due.clear()
             frames, self._frames = self._frames, []
             events, self._events = self._events, {}
+            self._begun += 1
             self._ticks_behind = 1
             while self._ticks_behind:
                 try:
                     await self._write(frames, events)
                     self._ticks_behind = 0
-                except (RedisError, OSError) as error:
+                except (BusError, OSError) as error:
                     _log.warning("bus.write_failed", error=str(error))
                     if self._ticks_behind > self._patience_frames:
                         frames.clear()  # their calls have ended; what happened in them is kept
                     await asyncio.sleep(_RETRY_S)
+            self._done = self._begun
             self._written.set()
 
     async def _write(
@@ -177,19 +197,31 @@ class MediaEngine:
                 )  # fmt: skip
             for answer in await pipe.execute(raise_on_error=False):
                 # A frame that a retried write brings twice is refused by its id: no error of ours.
-                if isinstance(answer, RedisError) and "equal or smaller" not in str(answer):
+                if isinstance(answer, BusError) and "equal or smaller" not in str(answer):
                     raise answer
             metrics.AUDIO_CHUNKS.labels("ingress", "in").inc(len(frames))
         while events:
             call, facts = next(iter(events.items()))
-            await self._session.log.append(call, *facts)
+            await self._append(call, facts)
             del events[call]
+
+    async def _append(self, call: CallId, facts: list[e.Event]) -> None:
+        """Write facts; one that has no wire form is left out, and the others still come."""
+        try:
+            await self._session.log.append(call, *facts)
+        except ValueError:
+            if len(facts) == 1:
+                metrics.ERRORS.labels("ingress", "unwritable").inc()
+                _log.exception("log.unwritable_event", call=call, kind=facts[0].kind)
+            else:
+                for fact in facts:
+                    await self._append(call, [fact])
 
     async def _beat_forever(self) -> None:
         while True:
             try:
                 await self._session.presence.beat(self.calls, self._now_ms())
-            except (RedisError, OSError) as error:
+            except (BusError, OSError) as error:
                 _log.warning("bus.beat_failed", error=str(error))
             await asyncio.sleep(_BEAT_S)
 
@@ -198,4 +230,4 @@ class MediaEngine:
             _log.error("bus.lost", calls=len(self._legs))
         self._frames.clear()
         for call in self.calls:
-            self._bus_lost(call)
+            self._tell_lost(call, Ending.BUS_LOST)

@@ -78,10 +78,14 @@ class Leg:
         """Move one frame each way."""
         heard = self._carrier.hear(now_ms)
         position = self.position
-        for key in heard.keys:
+        for number, key in enumerate(heard.keys):
+            # Keys of one frame (a stalled network's) stand a sample apart: each is its own fact.
             self.pending.append(
                 e.DigitPressed(
-                    at=now_ms, digit=key.digit, duration_ms=key.duration_ms, position=position
+                    at=now_ms,
+                    digit=key.digit,
+                    duration_ms=key.duration_ms,
+                    position=position + number,
                 )
             )
         self._carrier.say(self._playout.next(position, now_ms))

@@ -40,9 +40,10 @@ class _Audio:
     played: int = 0
 
     def add(self, chunk: OutChunk) -> None:
-        if chunk.last:
+        if chunk.last and self.total is None:
             self.total = chunk.offset + len(chunk.payload)
-        if chunk.offset + len(chunk.payload) > len(self.data):
+        known = self.islands.get(chunk.offset, b"")
+        if chunk.offset + len(chunk.payload) > len(self.data) and len(chunk.payload) > len(known):
             self.islands[chunk.offset] = chunk.payload
         for offset in sorted(self.islands):
             have = len(self.data)

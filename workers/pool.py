@@ -16,12 +16,13 @@ import structlog
 from faststream import AckPolicy
 from faststream.redis import RedisStreamMessage, StreamSub
 from pydantic import ValidationError
-from redis.exceptions import RedisError
 
+from bus.broker import BusError
 from bus.jobs import Job
 from bus.lease import Leases
 from bus.log import SupersededError
 from bus.session import BusSession
+from bus.tasks import stop
 from bus.topics import PoolName
 from telemetry import metrics
 from telemetry.log import bind_call
@@ -69,6 +70,7 @@ class Pool(Generic[J]):
         self._room = asyncio.Event()
         self._subscribers: list[Any] = []
         self._keeper: asyncio.Task[None] | None = None
+        self._draining = False
 
     @property
     def owned(self) -> int:
@@ -102,20 +104,23 @@ class Pool(Generic[J]):
 
     async def drain(self) -> None:
         """Take no more, let jobs finish for a while, and hand back what is left."""
+        self._draining = True
+        self._room.set()
+        reads = [task for subscriber in self._subscribers for task in subscriber.tasks]
+        for subscriber in self._subscribers:
+            subscriber.running = False
+        if reads:
+            await asyncio.wait(reads, timeout=2 * _POLL_MS / 1000)
         for subscriber in self._subscribers:
             await subscriber.stop()
         tasks = set(self._held.values())
         if tasks and self._finish_s:
             await asyncio.wait(tasks, timeout=self._finish_s)
         if self._keeper is not None:
-            self._keeper.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._keeper
+            await stop(self._keeper)
         left = dict(self._held)
-        for task in left.values():
-            task.cancel()
-        await asyncio.gather(*left.values(), return_exceptions=True)
-        with suppress(RedisError):
+        await stop(*left.values())
+        with suppress(BusError):
             await self._leases.hand_back(list(left))
 
     async def _take(self, message: RedisStreamMessage) -> None:
@@ -123,7 +128,7 @@ class Pool(Generic[J]):
         if entry in self._held:
             return
         try:
-            job: J = self._job_type.model_validate_json(message.body)
+            job = self._job_type.model_validate_json(message.body)
         except ValidationError as error:
             metrics.ERRORS.labels(self.name, "bad_job").inc()
             _log.error("pool.bad_job", pool=self.name, body=message.body[:200], error=str(error))
@@ -132,8 +137,8 @@ class Pool(Generic[J]):
         task = asyncio.create_task(self._do(job, entry), name=f"{self.name} {job.call}")
         self._held[entry] = task
         metrics.POOL_OWNED.labels(self.name).set(len(self._held))
-        task.add_done_callback(lambda _: self._released(entry))
-        while len(self._held) >= self._capacity:
+        task.add_done_callback(lambda done: self._released(entry, done))
+        while len(self._held) >= self._capacity and not self._draining:
             self._room.clear()
             await self._room.wait()
 
@@ -142,10 +147,13 @@ class Pool(Generic[J]):
             metrics.TAKE_OVERS.labels(self.name).inc()
             await self._take(message)
 
-    def _released(self, entry: bytes) -> None:
+    def _released(self, entry: bytes, task: asyncio.Task[None]) -> None:
         self._held.pop(entry, None)
         metrics.POOL_OWNED.labels(self.name).set(len(self._held))
         self._room.set()
+        if not task.cancelled() and (error := task.exception()) is not None:
+            # Its entry is still pending: when the lease has run out, it is tried again.
+            _log.error("pool.job_not_settled", pool=self.name, exc_info=error)
 
     async def _do(self, job: J, entry: bytes) -> None:
         with bind_call(job.call):
@@ -153,16 +161,23 @@ class Pool(Generic[J]):
                 await self._work(job)
             except SupersededError as error:
                 _log.info("pool.superseded", pool=self.name, task=str(error))
+                await self._superseded(entry)
                 return
             except Exception as error:
                 await self._failed(job, entry, error)
                 return
             await self._leases.done(entry)
 
+    async def _superseded(self, entry: bytes) -> None:
+        # As a rule the entry is another worker's by now. One that is ours still, again and again,
+        # is the same job put on the queue twice: two owners would take it from each other for ever.
+        if await self._leases.deliveries(entry) >= _MAX_DELIVERIES:
+            await self._leases.done(entry)
+
     async def _failed(self, job: J, entry: bytes, error: Exception) -> None:
         metrics.ERRORS.labels(self.name, type(error).__name__).inc()
         _log.exception("pool.job_failed", pool=self.name, job=repr(job))
-        with suppress(RedisError):
+        with suppress(BusError):
             if await self._leases.deliveries(entry) >= _MAX_DELIVERIES:
                 if self._give_up is not None:
                     await self._give_up(job, error)
@@ -175,6 +190,7 @@ class Pool(Generic[J]):
         while True:
             await asyncio.sleep(self._lease_ms / 3000)
             try:
+                await self._revive()
                 held = list(self._held)
                 for entry in set(held) - await self._leases.renew(held):
                     if (task := self._held.get(entry)) is not None:
@@ -182,15 +198,17 @@ class Pool(Generic[J]):
                         task.cancel()
                 waiting, _ = await self._leases.lag()
                 metrics.POOL_LAG.labels(self.name).set(waiting)
-                await self._revive()
-            except (RedisError, OSError) as error:
+            except (BusError, OSError) as error:
                 _log.warning("pool.keep_failed", pool=self.name, error=str(error))
+            except Exception:
+                # Without renewals every job here would be taken away: go on.
+                _log.exception("pool.keep_failed", pool=self.name)
 
     async def _revive(self) -> None:
         # FastStream stops a subscriber for good when its group is gone, as after a bus that came
         # back without its data.
         stopped = [subscriber for subscriber in self._subscribers if not subscriber.running]
-        if stopped:
+        if stopped and not self._draining:
             await self._leases.ensure_group()
             for subscriber in stopped:
                 await subscriber.start()

@@ -96,5 +96,8 @@ def local_address_towards(peer: Address, bound_to: str) -> str:
     if bound_to not in ("0.0.0.0", "::", ""):  # noqa: S104  # compared, not bound
         return bound_to
     with socket.socket(family, socket.SOCK_DGRAM) as probe:
-        probe.connect((peer[0], peer[1] or 9))
+        try:
+            probe.connect((peer[0], peer[1] or 9))
+        except OSError:  # no route to it: whatever we say, it will not reach us
+            return "::1" if family is socket.AF_INET6 else "127.0.0.1"
         return str(probe.getsockname()[0])

@@ -44,8 +44,13 @@ class Hearing:
         *,
         now_ms: Callable[[], float],
         turn_ended: Callable[[int], Awaitable[None]],
+        unresolved: e.SpeechStarted | None = None,
     ) -> None:
-        """`turn_ended(number)` asks for the reply to a turn, once the turn is in the log."""
+        """`turn_ended(number)` asks for the reply to a turn, once the turn is in the log.
+
+        `unresolved` is speech that a previous owner wrote of and did not hear to its end: the
+        playback waits for what becomes of it.
+        """
         self._agent = agent
         self._owner = owner
         self._log = log
@@ -53,6 +58,7 @@ class Hearing:
         self._vad = vad
         self._now_ms = now_ms
         self._turn_ended = turn_ended
+        self._unresolved = unresolved
         saved = owner.checkpoint or {}
         self.position: int = saved.get("position", 0)
         self._turn: int = saved.get("turn", 1)
@@ -88,7 +94,7 @@ class Hearing:
             await self._hear_frame(frame)
         await self._write()
         if not self._taking.speaking and self.position - self._checkpoint_at >= _CHECKPOINT_EVERY:
-            await self._commit()
+            await self._commit(*self._resolved())
 
     async def end(self) -> None:
         """The call is over: what was being said is a turn too, though nobody will answer it."""
@@ -108,7 +114,8 @@ class Hearing:
         speech = self._vad.is_speech(pcm)
         signal = self._taking.feed(frame.position, speech)
         if speech:
-            self._last_speech_heard_at = float(frame.captured_ms + FRAME_MS)
+            # A frame is taken when its last sample is there.
+            self._last_speech_heard_at = float(frame.captured_ms)
         if self._utterance is None:
             self._before.append(frame)
         else:
@@ -122,6 +129,7 @@ class Hearing:
     async def _begin(self, onset: Onset) -> None:
         metrics.SPEECH_SEGMENTS.inc()
         self._onset = onset.position
+        self._unresolved = None
         self._partial, self._partial_at = "", self.position
         self._utterance = self._transcriber.listen()
         heard_from = onset.position - self._agent.endpointing.pad_ms * SAMPLE_RATE // 1000
@@ -156,6 +164,7 @@ class Hearing:
     async def _over(self, over: TurnOver, *, answer: bool) -> None:
         decided_at = self._now_ms()
         utterance, self._utterance = self._utterance, None
+        self._before.clear()
         transcript = Transcript("")
         if utterance is not None:
             try:
@@ -184,6 +193,18 @@ class Hearing:
         if answer:
             await self._turn_ended(ended.turn)
 
+    def _resolved(self) -> tuple[e.SpeechDropped, ...]:
+        """What the previous owner took for speech, if this one hears none there."""
+        waits, heard = self._unresolved, self.position - len(self._before) * FRAME_SAMPLES
+        if waits is None or heard <= waits.position:
+            return ()
+        self._unresolved = None
+        return (
+            e.SpeechDropped(
+                at=self._now_ms(), turn=waits.turn, position=waits.position, why="no_words"
+            ),
+        )
+
     async def _gap(self, position: int) -> None:
         _log.warning("asr.gap", samples=position - self.position)
         await self._log.commit(
@@ -210,11 +231,16 @@ class Hearing:
         )
 
     async def _commit(self, *facts: e.Event) -> None:
-        """Write facts with the checkpoint after them. Recorded audio is the recorder's to trim."""
+        """Write facts with the checkpoint after them. Recorded audio is the recorder's to trim.
+
+        The checkpoint keeps the frames that may turn out to belong to speech: who takes over hears
+        its soft beginning too.
+        """
         self._checkpoint_at = self.position
+        begin = self._before[0].position if self._before else self.position
         await self._log.commit(
             self._owner,
             *facts,
-            checkpoint={"position": self.position, "turn": self._turn},
-            trim_before="" if self._agent.recording else audio.frame_id(self.position // 160),
+            checkpoint={"position": begin, "turn": self._turn},
+            trim_before="" if self._agent.recording else audio.frame_id(begin // FRAME_SAMPLES),
         )

@@ -40,11 +40,12 @@ class AsrWorker:
     async def hear(self, job: HearCall) -> None:
         """Own a call until it ends."""
         log = self._session.log
+        # First the claim: after it the previous owner writes nothing that we have not read.
+        owner = await log.claim(job.call, "asr")
         fold = await self._session.folds.get(job.call)
         started = fold.conversation.started
         if started is None or fold.conversation.heard_to_the_end:
             return
-        owner = await log.claim(job.call, "asr")
         hearing = Hearing(
             started.agent,
             owner,
@@ -52,6 +53,7 @@ class AsrWorker:
             self._transcriber_for(started.agent),
             vad_for(started.agent),
             now_ms=self._now_ms,
+            unresolved=fold.conversation.speech,
             turn_ended=lambda turn: self._ask_for_reply(job, turn),
         )
         # A turn may stand in the log whose reply its writer died before asking for.
@@ -63,6 +65,16 @@ class AsrWorker:
             await hearing.end()
         finally:
             await hearing.cancel()
+
+    async def give_up(self, job: HearCall, error: Exception) -> None:
+        """A call that no worker could hear."""
+        now = self._now_ms()
+        await self._session.log.append(
+            job.call,
+            e.StageFailed(
+                at=now, stage="asr", error_type=type(error).__name__, message=str(error)
+            ),
+        )  # fmt: skip
 
     async def _ask_for_reply(self, job: HearCall, turn: int) -> None:
         await self._session.topics.answer.publish(AnswerTurn(call=job.call, turn=turn))
@@ -88,7 +100,7 @@ class AsrWorker:
                     if ended is not None and hearing.position >= ended.position:
                         return
             finally:
-                self._session.tail.drop(frames)
+                self._session.tail.drop(frames, feed)
 
 
 def vad_for(agent: Agent) -> Vad:

@@ -13,6 +13,9 @@ _ABBREVIATIONS: Final = frozenset(
 #: Past this length a clause is spoken on its own: nobody waits for a paragraph. In characters.
 _LONG: Final = 160
 _CLAUSE: Final = re.compile(r"[,;:–—]\s")
+#: Past this length it is cut between two words, or where it stands. In characters.
+_LONGEST: Final = 400
+_CLOSING: Final = "\"')”’"
 
 
 class SentenceSplitter:
@@ -27,14 +30,14 @@ class SentenceSplitter:
         done = []
         while (cut := _cut(self._text)) is not None:
             sentence, self._text = self._text[:cut].strip(), self._text[cut:]
-            if sentence:
+            if any(char.isalnum() for char in sentence):
                 done.append(sentence)
         return done
 
     def flush(self) -> list[str]:
         """The reply is over: what is left is a sentence."""
         rest, self._text = self._text.strip(), ""
-        return [rest] if rest else []
+        return [rest] if any(char.isalnum() for char in rest) else []
 
     @property
     def pending(self) -> bool:
@@ -44,18 +47,22 @@ class SentenceSplitter:
 
 def _cut(text: str) -> int | None:
     """Where the first complete sentence of `text` ends; None when none is complete."""
-    for index, char in enumerate(text):
-        if char in _ENDERS and _ends_sentence(text, index):
-            return index + 1
-    if len(text) > _LONG and (clause := _CLAUSE.search(text, _LONG // 2)):
+    words = False  # marks alone, the rest of a "?!", are no sentence
+    for index, char in enumerate(text[:_LONGEST]):
+        words = words or char.isalnum()
+        if words and char in _ENDERS and _ends_sentence(text, index):
+            return index + 1 + (text[index + 1 : index + 2] in tuple(_CLOSING))
+    if len(text) > _LONG and (clause := _CLAUSE.search(text, _LONG // 2, _LONGEST)):
         return clause.end()
+    if len(text) > _LONGEST:
+        return text.rfind(" ", 1, _LONGEST) + 1 or _LONGEST
     return None
 
 
 def _ends_sentence(text: str, index: int) -> bool:
     following = text[index + 1 : index + 2]
     if following and not following.isspace():
-        return following not in _ENDERS and following in "\"')”’"
+        return following in _CLOSING
     if text[index] != ".":
         return True
     word = text[:index].rsplit(None, 1)[-1].lower() if text[:index].strip() else ""

@@ -14,11 +14,12 @@ from pathlib import Path
 from typing import Any, Final, TypeVar
 
 import structlog
-from redis.exceptions import RedisError
 
 from bus import audio, topics
+from bus.broker import BusError
 from bus.events import WireError
 from bus.jobs import RecordCall
+from bus.lease import Leases
 from bus.session import BusSession
 from calls import events as e
 from calls.conversation import Conversation
@@ -107,10 +108,15 @@ class Recorder:
             return None
         frames = await self._entries(topics.audio_in(started.call), _frame)
         chunks = await self._entries(topics.audio_out(started.call), _chunk)
-        left = caller_channel(frames, ended.position)
-        right = agent_channel(conversation, spoken(chunks), ended.position)
         path = Path(started.call[:8]) / f"{started.call}.wav"
-        return await asyncio.to_thread(_write_wav, self._recordings, path, left, right)
+
+        def write() -> RecordingRecord:
+            left = caller_channel(frames, ended.position)
+            right = agent_channel(conversation, spoken(chunks), ended.position)
+            return _write_wav(self._recordings, path, left, right)
+
+        # A thread: an hour of audio would hold up the leases' renewal for longer than they last.
+        return await asyncio.to_thread(write)
 
     async def _entries(self, key: str, decode: _Decode[T]) -> list[T]:
         """All entries of an audio stream that can be read."""
@@ -144,28 +150,43 @@ async def sweep_orphans(session: BusSession, now_ms: Callable[[], float]) -> Non
     """End calls whose ingress died with them, so that they are recorded too. Runs for ever."""
     while True:
         try:
-            for call, seen in (await session.presence.live_calls()).items():
-                if seen < now_ms() - _ORPHAN_MS:
-                    await _end_orphan(session, call, now_ms())
-        except (RedisError, OSError) as error:
+            await sweep(session, now_ms())
+        except (BusError, OSError) as error:
             _log.warning("recorder.sweep_failed", error=str(error))
         await asyncio.sleep(_SWEEP_S)
 
 
-async def _end_orphan(session: BusSession, call: CallId, now_ms: float) -> None:
+async def sweep(session: BusSession, now_ms: float) -> None:
+    """Look once for calls that nobody has shown to be alive lately.
+
+    Raises:
+        BusError: the bus is away.
+    """
+    # While jobs wait for a database that is away, each such call has its own among them.
+    idle = await Leases(session.redis, "recorder", session.name).lag() == (0, 0)
+    for call, seen in (await session.presence.live_calls()).items():
+        if seen < now_ms - _ORPHAN_MS:
+            await _end_orphan(session, call, now_ms, again=idle)
+
+
+async def _end_orphan(session: BusSession, call: CallId, now_ms: float, *, again: bool) -> None:
+    """End a call that has no ingress any more; `again`: ask anew for recordings that are due."""
     fold = await session.folds.get(call)
     if fold.conversation.started is None:
         await session.presence.forget(call)
         return
+    due = again
     if fold.conversation.ended is None:
+        due = True
         last: Any = await session.redis.xrevrange(topics.audio_in(call), count=1)
-        position = _frame(*last[0]).position if last else 0
+        position = audio.frame_end(last[0][0]) if last else 0
         _log.warning("recorder.orphan", call=call)
         await session.log.append(
             call, e.CallEnded(at=now_ms, why=Ending.INGRESS_LOST, position=position)
         )
     await session.presence.beat([call], now_ms)
-    await session.topics.record.publish(RecordCall(call=call))
+    if due:
+        await session.topics.record.publish(RecordCall(call=call))
 
 
 def _write_wav(folder: Path, path: Path, left: Samples, right: Samples) -> RecordingRecord:

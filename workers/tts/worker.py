@@ -46,9 +46,11 @@ class TtsWorker:
         if conversation.started is None or sentence.synthesis is not None:
             return
         synthesizer = self._synthesizer_for(conversation.started.agent)
+        # The log has the sentence as its first writer put it; a second may have worded it anew.
+        text = sentence.text or job.text
         voice = _Voice(self._session, job, self._now_ms)
         if not await while_wanted(
-            self._session.folds, job.call, job.reply, voice.speak(synthesizer)
+            self._session.folds, job.call, job.reply, voice.speak(synthesizer, text)
         ):
             await voice.end("cancelled")
 
@@ -70,9 +72,9 @@ class _Voice:
         self._taken_at = now_ms()
         self._written = 0
 
-    async def speak(self, synthesizer: Synthesizer) -> None:
+    async def speak(self, synthesizer: Synthesizer, text: str) -> None:
         try:
-            await self._stream(synthesizer)
+            await self._stream(synthesizer, text)
         except ProviderError as error:
             metrics.ERRORS.labels("tts", error.error_type).inc()
             _log.error("tts.provider_failed", error=str(error), reply=self._job.reply)
@@ -80,10 +82,10 @@ class _Voice:
         else:
             await self.end("complete")
 
-    async def _stream(self, synthesizer: Synthesizer) -> None:
+    async def _stream(self, synthesizer: Synthesizer, text: str) -> None:
         resampler = Resampler(synthesizer.sample_rate, SAMPLE_RATE)
         pcm = bytearray()
-        async with aclosing(synthesizer.speak(self._job.text)) as pieces:  # type: ignore[type-var]
+        async with aclosing(synthesizer.speak(text)) as pieces:  # type: ignore[type-var]
             async for piece in pieces:
                 pcm += resampler.process(piece)
                 whole = len(pcm) // FRAME_BYTES * FRAME_BYTES

@@ -1,0 +1,118 @@
+"""Leases: who owns a job, and who does not any more."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from bus.lease import Leases
+from bus.session import BusSession
+
+
+async def two(session: BusSession) -> tuple[Leases, Leases]:
+    first = Leases(session.redis, "asr", "first")
+    await first.ensure_group()
+    return first, Leases(session.redis, "asr", "second")
+
+
+async def take(session: BusSession, leases: Leases) -> bytes:
+    """Put a job on the queue, and read it as its worker does."""
+    await session.redis.xadd(leases.queue, {"job": "1"})
+    answer: Any = await session.redis.xreadgroup(
+        leases.group, leases.consumer, {leases.queue: ">"}, count=1
+    )
+    entry: bytes = answer[0][1][0][0]
+    return entry
+
+
+async def claimable(session: BusSession, leases: Leases, idle_ms: int) -> list[bytes]:
+    """What a worker's look for abandoned jobs finds; it owns it then."""
+    answer: Any = await session.redis.xautoclaim(
+        leases.queue, leases.group, leases.consumer, min_idle_time=idle_ms
+    )
+    return [entry_id for entry_id, _ in answer[1]]
+
+
+async def test_only_the_owner_renews(session: BusSession) -> None:
+    first, second = await two(session)
+    entry = await take(session, first)
+    assert await first.renew([entry]) == {entry}
+    assert await second.renew([entry]) == set()
+    assert await first.renew([]) == set()
+
+
+async def test_a_job_handed_back_is_taken_at_once(session: BusSession) -> None:
+    first, second = await two(session)
+    entry = await take(session, first)
+    assert await claimable(session, second, 60_000) == []
+    await first.hand_back([entry])
+    assert await claimable(session, second, 60_000) == [entry]
+    assert await first.renew([entry]) == set()
+    assert await second.renew([entry]) == {entry}
+
+
+async def test_a_worker_that_lost_its_job_cannot_finish_it(session: BusSession) -> None:
+    first, second = await two(session)
+    entry = await take(session, first)
+    await first.hand_back([entry])
+    await claimable(session, second, 60_000)
+    assert not await first.done(entry)
+    assert await second.done(entry)
+    assert not await second.done(entry)
+    assert await session.redis.xlen(first.queue) == 0
+    assert await first.lag() == (0, 0)
+
+
+async def test_a_renewed_job_is_not_idle(session: BusSession) -> None:
+    first, second = await two(session)
+    entry = await take(session, first)
+    await first.hand_back([entry])
+    await first.renew([entry])
+    assert await claimable(session, second, 60_000) == []
+
+
+async def test_handing_back_what_is_not_ours_does_nothing(session: BusSession) -> None:
+    first, second = await two(session)
+    entry = await take(session, first)
+    await second.hand_back([entry])
+    assert await claimable(session, second, 60_000) == []
+
+
+async def test_deliveries_are_counted_and_renewals_are_not(session: BusSession) -> None:
+    first, second = await two(session)
+    entry = await take(session, first)
+    await first.renew([entry])
+    assert await first.deliveries(entry) == 1
+    await first.hand_back([entry])
+    await claimable(session, second, 60_000)
+    assert await second.deliveries(entry) == 2
+    await second.done(entry)
+    assert await second.deliveries(entry) == 0
+
+
+async def test_a_queue_says_how_much_waits(session: BusSession) -> None:
+    first, _ = await two(session)
+    await session.redis.xadd(first.queue, {"job": "1"})
+    entry = await take(session, first)
+    assert await first.lag() == (1, 1)
+    await first.done(entry)
+    assert await first.lag() == (1, 0)
+
+
+async def test_no_queue_is_no_lag(session: BusSession) -> None:
+    assert await Leases(session.redis, "tts", "first").lag() == (0, 0)
+
+
+async def test_a_group_begins_with_what_waits_already(session: BusSession) -> None:
+    first = Leases(session.redis, "asr", "first")
+    await session.redis.xadd(first.queue, {"job": "0"})
+    await first.ensure_group()
+    await first.ensure_group()
+    assert await take(session, first) < await take(session, first)
+
+
+async def test_a_consumer_that_owns_something_is_never_forgotten(session: BusSession) -> None:
+    first, _ = await two(session)
+    await take(session, first)
+    await first.sweep()
+    [consumer] = await session.redis.xinfo_consumers(first.queue, first.group)
+    assert consumer["pending"] == 1
