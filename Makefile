@@ -39,8 +39,8 @@ types: $(DEV) ## mypy, strict
 	.venv/bin/mypy
 
 docs: $(DEV) ## write the generated documents anew
-	$(PY) -m trunkline asyncapi > docs/asyncapi.yaml
-	$(PY) -m trunkline settings-docs > docs/settings.md
+	$(PY) -m trunkline asyncapi > docs/.new && mv docs/.new docs/asyncapi.yaml
+	$(PY) -m trunkline settings-docs > docs/.new && mv docs/.new docs/settings.md
 
 bench: $(DEV) ## measure; bench/README.md explains the figures
 	$(PY) bench/latency.py $(ARGS)

@@ -14,21 +14,15 @@ from faststream.redis import RedisBroker
 from faststream.redis.publisher.usecase import StreamPublisher
 from faststream.redis.schemas import StreamSub
 from redis.asyncio import Redis
-from redis.asyncio.retry import Retry
-from redis.backoff import ExponentialBackoff
-from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.asyncio.connection import ConnectionPool
 from redis.exceptions import RedisError
-from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from bus import topics
-from bus.jobs import AnswerTurn, HearCall, RecordCall, SpeakSentence
-from calls.events import CallEnded, CallRecorded, CallStarted
+from bus.connection import connection_options
+from bus.jobs import AnswerTurn, CallChanged, HearCall, RecordCall, SpeakSentence
 
-#: Longest time a read blocks on the server, ms: well below the socket's own time-out.
+#: Longest time a read blocks on the server, ms.
 BLOCK_MS: Final = 1000
-_SOCKET_TIMEOUT_S: Final = 5.0
-_RETRIES: Final = 12
-_BACKOFF = {"cap": 1.0, "base": 0.02}
 
 #: What a caller of this package may see when the bus is away for longer than the retries last.
 BusError = RedisError
@@ -41,20 +35,13 @@ class BusUnavailableError(Exception):
     """
 
 
-def _options() -> dict[str, Any]:
-    return {
-        "socket_timeout": _SOCKET_TIMEOUT_S,
-        "socket_connect_timeout": _SOCKET_TIMEOUT_S,
-        "health_check_interval": 15,
-        "max_connections": 1000,
-        "retry": Retry(ExponentialBackoff(**_BACKOFF), _RETRIES),
-        "retry_on_error": [RedisConnectionError, RedisTimeoutError],
-    }
-
-
 def connect(url: str) -> Redis:
-    """A client of the bus; nothing is sent yet. Values are bytes."""
-    return Redis.from_url(url, protocol=2, **_options())
+    """A client of the bus; nothing is sent yet. Values are bytes.
+
+    Raises:
+        ValueError: not a redis://, rediss:// or unix:// URL.
+    """
+    return Redis.from_pool(ConnectionPool(**connection_options(url), protocol=2))
 
 
 async def check(redis: Redis) -> str:
@@ -101,7 +88,7 @@ class Topics:
             record=queue("recorder", RecordCall, "An ended call to record."),
             lifecycle=broker.publisher(
                 stream=StreamSub(topics.CALLS, maxlen=topics.CALLS_MAXLEN),
-                schema=CallStarted | CallEnded | CallRecorded,
+                schema=CallChanged,
                 title="calls",
                 description="Beginnings and ends of all calls, for whoever wants to know.",
             ),
@@ -111,4 +98,6 @@ class Topics:
 def make_broker(url: str, **options: Any) -> RedisBroker:
     """A FastStream broker on the bus. What it says of each message is for debugging."""
     logger = logging.getLogger("faststream")
-    return RedisBroker(url, logger=logger, log_level=logging.DEBUG, **_options(), **options)
+    return RedisBroker(
+        url, logger=logger, log_level=logging.DEBUG, **connection_options(url), **options
+    )

@@ -1,4 +1,7 @@
-"""What the pools are asked to do. A job names its work; all else stands in the call's log."""
+"""What travels by FastStream: jobs for the pools, and what everybody may know of a call.
+
+A job names its work; all else stands in the call's log.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
+from calls.events import CallEnded, CallRecorded, CallStarted
 from calls.ids import CALL_ID_PATTERN, REPLY_ID_PATTERN, CallId, ReplyId, reply_id
 
 _CallId = Annotated[CallId, StringConstraints(pattern=f"^{CALL_ID_PATTERN}$")]
@@ -41,6 +45,12 @@ class SpeakSentence(Job):
     reply: _ReplyId
     index: int = Field(ge=0, lt=2**16)
     text: str = Field(max_length=4000)
+
+
+class CallChanged(Job):
+    """calls: a call began, ended, or was recorded."""
+
+    event: Annotated[CallStarted | CallEnded | CallRecorded, Field(discriminator="kind")]
 
 
 class RecordCall(Job):

@@ -25,8 +25,9 @@ CALL_TTL_S: Final = 3600
 #: ... and this long once the recorder has made rows of them: late readers may still finish.
 RECORDED_TTL_S: Final = 60
 
-#: One hour of 20 ms frames: a cap for safety, the owner of the audio trims long before.
-AUDIO_MAXLEN: Final = 180_000
+#: Four hours of 20 ms frames, the longest a call may be: a cap for safety. Audio that is not to be
+#: recorded is trimmed as it is heard.
+AUDIO_MAXLEN: Final = 720_000
 
 
 def jobs(pool: PoolName) -> str:
@@ -72,11 +73,6 @@ def call_keys(call: CallId) -> tuple[str, ...]:
 def reply_task(reply: ReplyId) -> str:
     """The task of writing a reply, in `owners`."""
     return f"llm:{reply}"
-
-
-def sentence_task(reply: ReplyId, index: int) -> str:
-    """The task of speaking a sentence, in `owners`."""
-    return f"tts:{reply}:{index}"
 
 
 def presence(role: str, host: str, pid: int) -> str:

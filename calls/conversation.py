@@ -82,9 +82,6 @@ class Reply:
     #: The caller spoke over it: only what was heard of it counts.
     cut: bool = False
 
-    def sentence(self, index: int) -> Sentence:
-        return self.sentences.setdefault(index, Sentence(index))
-
     @property
     def ordered(self) -> list[Sentence]:
         return [self.sentences[index] for index in sorted(self.sentences)]
@@ -167,12 +164,15 @@ class Conversation:
         """May the caller interrupt?"""
         return self.started is None or self.started.agent.barge_in
 
-    def turn(self, number: int) -> Turn:
-        return self.turns.setdefault(number, Turn(number))
+    def reply(self, reply: ReplyId) -> Reply | None:
+        """What the log knows of a reply."""
+        turn = self.turns.get(turn_of(reply))
+        return turn.replies.get(reply) if turn else None
 
-    def reply(self, reply: ReplyId) -> Reply:
-        replies = self.turn(turn_of(reply)).replies
-        return replies.setdefault(reply, Reply(reply))
+    def sentence(self, reply: ReplyId, index: int) -> Sentence | None:
+        """What the log knows of a sentence."""
+        known = self.reply(reply)
+        return known.sentences.get(index) if known else None
 
     def is_current(self, reply: ReplyId) -> bool:
         """Is this reply still wanted?"""
@@ -197,6 +197,15 @@ class Conversation:
             if said:
                 lines.append(Message("assistant", said))
         return lines
+
+    def _turn(self, number: int) -> Turn:
+        return self.turns.setdefault(number, Turn(number))
+
+    def _reply(self, reply: ReplyId) -> Reply:
+        return self._turn(turn_of(reply)).replies.setdefault(reply, Reply(reply))
+
+    def _sentence(self, reply: ReplyId, index: int) -> Sentence:
+        return self._reply(reply).sentences.setdefault(index, Sentence(index))
 
     @singledispatchmethod
     def apply(self, event: e.Event) -> None:
@@ -249,13 +258,13 @@ class Conversation:
 
     @apply.register
     def _(self, event: e.TranscriptPartial) -> None:
-        self.turn(event.turn).partial = event.text
+        self._turn(event.turn).partial = event.text
 
     @apply.register
     def _(self, event: e.TurnEnded) -> None:
-        if self.turn(event.turn).ended is not None:
+        if self._turn(event.turn).ended is not None:
             return
-        self.turn(event.turn).ended = event
+        self._turn(event.turn).ended = event
         self.speech = None
         if self.yields:
             for number, turn in self.turns.items():
@@ -269,51 +278,51 @@ class Conversation:
 
     @apply.register
     def _(self, event: e.ReplyStarted) -> None:
-        reply = self.reply(event.reply)
+        reply = self._reply(event.reply)
         reply.started_at = reply.started_at or event.at
         reply.cut = reply.cut or not self.is_current(event.reply)
 
     @apply.register
     def _(self, event: e.SentenceReady) -> None:
-        sentence = self.reply(event.reply).sentence(event.index)
+        sentence = self._sentence(event.reply, event.index)
         sentence.text = event.text
         sentence.ready_at = event.at
         sentence.first_token_at = event.first_token_at
 
     @apply.register
     def _(self, event: e.ActionRequested) -> None:
-        actions = self.reply(event.reply).actions
+        actions = self._reply(event.reply).actions
         if event not in actions:
             actions.append(event)
 
     @apply.register
     def _(self, event: e.ReplyEnded) -> None:
-        reply = self.reply(event.reply)
+        reply = self._reply(event.reply)
         reply.ended = event.why
         reply.count = event.sentences
 
     @apply.register
     def _(self, event: e.SynthesisStarted) -> None:
-        sentence = self.reply(event.reply).sentence(event.index)
+        sentence = self._sentence(event.reply, event.index)
         sentence.taken_at = event.taken_at
         sentence.audio_at = event.at
 
     @apply.register
     def _(self, event: e.SynthesisEnded) -> None:
-        sentence = self.reply(event.reply).sentence(event.index)
+        sentence = self._sentence(event.reply, event.index)
         sentence.samples = event.samples
         sentence.synthesis = event.why
 
     @apply.register
     def _(self, event: e.PlaybackStarted) -> None:
-        sentence = self.reply(event.reply).sentence(event.index)
+        sentence = self._sentence(event.reply, event.index)
         if sentence.played_at is None:
             sentence.played_at = event.at
         sentence.playing = (event.offset, event.position)
 
     @apply.register
     def _(self, event: e.PlaybackStopped) -> None:
-        sentence = self.reply(event.reply).sentence(event.index)
+        sentence = self._sentence(event.reply, event.index)
         if sentence.playing is not None:
             offset, position = sentence.playing
             run = Run(offset, max(offset, event.offset), position)

@@ -10,6 +10,7 @@ class Ending(StrEnum):
 
     CALLER_HUNG_UP = "caller_hung_up"
     AGENT_HUNG_UP = "agent_hung_up"
+    TOO_LONG = "too_long"  # it reached the longest time a call may last
     CANCELLED = "cancelled"  # the caller gave up before we answered
     REFUSED = "refused"  # no common codec, no agent for the number, no room
     NO_ACK = "no_ack"  # our 200 was never acknowledged (RFC 3261 13.3.1.4)

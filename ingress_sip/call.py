@@ -22,7 +22,6 @@ from ingress_sip.sockets.udp import Address, RtpSocket
 from legs.leg import Heard, Key, Leg
 from media import g711
 from media.frames import SILENCE, Codec
-from telemetry import metrics
 
 _log = structlog.get_logger(__name__)
 _SILENT: Final = g711.encode(SILENCE, Codec.PCMU)
@@ -130,7 +129,6 @@ class SipCall:
         if media.codec.name == "PCMA":
             frame = g711.ulaw_to_alaw(frame)
         socket.send(sender.audio(frame), to)
-        metrics.AUDIO_CHUNKS.labels("ingress", "out").inc()
 
     def hang_up(self) -> None:
         self._hang_up(self)

@@ -1,4 +1,4 @@
-"""The SIP server: listens, admits calls, routes the core's events to them, and drains."""
+"""The SIP server: admits calls, routes what happens to them, and drains."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from calls.ending import Ending
 from calls.events import CallEnded, CallStarted
 from calls.ids import CallId, new_call_id
 from ingress_sip.call import SipCall
+from ingress_sip.endpoint import SipEndpoint
 from ingress_sip.sdp.offer_answer import (
     PCMA,
     PCMU,
@@ -30,18 +31,12 @@ from ingress_sip.sdp.offer_answer import (
 )
 from ingress_sip.sdp.session import SdpError
 from ingress_sip.signalling import events as sip
-from ingress_sip.signalling.core import SipCore
 from ingress_sip.signalling.dialog import DialogId
 from ingress_sip.signalling.message import Request
 from ingress_sip.signalling.uri import SipUri
-from ingress_sip.sockets.udp import (
-    Address,
-    NoPortError,
-    RtpPorts,
-    local_address_towards,
-    open_udp,
-)
+from ingress_sip.sockets.udp import Address, NoPortError, RtpPorts, RtpSocket
 from legs.engine import MediaEngine
+from media.frames import SAMPLE_RATE
 from telemetry import metrics
 from telemetry.log import bind_call
 
@@ -66,6 +61,8 @@ class SipConfig:
     #: The address peers reach us at, where it is not the one we bind (NAT).
     public_address: str | None = None
     max_calls: int = 200
+    #: A call is ended after so long, s.
+    max_call_s: float = 3600.0
     #: How long a drain lets calls go on, s.
     drain_s: float = 30.0
     bus_patience_s: float = 10.0
@@ -74,14 +71,14 @@ class SipConfig:
 class RefusedError(Exception):
     """A call is not taken: the status to answer, and why in words."""
 
-    def __init__(self, status: int, why: str, headers: tuple[tuple[str, str], ...] = ()) -> None:
+    def __init__(self, status: int, why: str, *, retry_after_s: int | None = None) -> None:
         super().__init__(why)
         self.status = status
-        self.headers = headers
+        self.headers = () if retry_after_s is None else (("Retry-After", str(retry_after_s)),)
 
 
 class SipServer:
-    """One UDP listener with its calls."""
+    """One listener with its calls."""
 
     def __init__(
         self,
@@ -92,30 +89,28 @@ class SipServer:
     ) -> None:
         self._config = config
         self._agents = agents
-        self._session = session
         self._now_ms = now_ms
         self._engine = MediaEngine(
             session, now_ms, give_up=self._give_up, patience_s=config.bus_patience_s
         )
         self._ports = RtpPorts(config.host, config.rtp_first, config.rtp_last)
-        self._core = SipCore(
-            contact_for=self._contact_for,
-            tokens=lambda: secrets.token_hex(8),
-            user_agent="Trunkline",
+        self._endpoint = SipEndpoint(
+            config.host, config.port, config.public_address, self._happened
         )
         self._calls: dict[DialogId, SipCall] = {}
         self._admitting: set[DialogId] = set()
-        self._transport: asyncio.DatagramTransport | None = None
-        self._timer: asyncio.TimerHandle | None = None
+        self._empty = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
-        self._changed = asyncio.Event()
-        self._loop = asyncio.get_running_loop()
-        self.address: Address = (config.host, config.port)
 
     @property
     def calls(self) -> int:
         """Calls being carried."""
         return len(self._calls)
+
+    @property
+    def address(self) -> Address:
+        """Where it listens."""
+        return self._endpoint.address
 
     async def start(self) -> None:
         """Listen.
@@ -123,19 +118,21 @@ class SipServer:
         Raises:
             OSError: the address cannot be bound.
         """
-        self._transport = await open_udp(self._config.host, self._config.port, self._received)
-        self.address = self._transport.get_extra_info("sockname")[:2]
+        await self._endpoint.start()
         await self._engine.start()
         self._spawn(self._watch())
 
     async def drain(self) -> None:
         """Take no new calls, let those there are go on for a while, then end them."""
-        self._core.draining = True
-        await self._until(lambda: not self._calls, self._config.drain_s)
+        self._endpoint.refuse_new_calls()
+        if self._calls:
+            self._empty.clear()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self._config.drain_s):
+                    await self._empty.wait()
         for call in list(self._calls.values()):
             self._end_call(call, Ending.SHUTDOWN)
-        self._pump()
-        await self._until(lambda: not self._core.live_dialogs, _BYE_S)
+        await self._endpoint.until_quiet(_BYE_S)
 
     async def stop(self) -> None:
         """Close everything; what happened in the calls is written first."""
@@ -144,44 +141,9 @@ class SipServer:
             await asyncio.wait(endings, timeout=_BYE_S)
         await stop(*self._tasks)
         await self._engine.stop()
-        if self._timer is not None:
-            self._timer.cancel()
-        if self._transport is not None:
-            self._transport.close()
+        self._endpoint.close()
 
-    # -- the shell around the core
-
-    def _received(self, datagram: bytes, source: Address) -> None:
-        self._core.receive_datagram(datagram, source, self._loop.time())
-        self._pump()
-
-    def _pump(self) -> None:
-        """Act on what the core says, send what it wants sent, and set its timer."""
-        while (event := self._core.next_event()) is not None:
-            self._route(event)
-            self._changed.set()
-        for out in self._core.datagrams_to_send():
-            self._send(out.data, out.destination)
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-        if (due := self._core.next_timer()) is not None:
-            self._timer = self._loop.call_at(due, self._timer_fired)
-
-    def _send(self, datagram: bytes, destination: Address) -> None:
-        if self._transport is None or self._transport.is_closing():
-            return
-        try:
-            self._transport.sendto(datagram, destination)
-        except (ValueError, OSError) as error:  # a Contact of another address family, or no port
-            _log.info("sip.unreachable", destination=destination, error=str(error))
-
-    def _timer_fired(self) -> None:
-        self._timer = None
-        self._core.handle_timers(self._loop.time())
-        self._pump()
-
-    def _route(self, event: sip.Event) -> None:
+    def _happened(self, event: sip.Event) -> None:
         if isinstance(event, sip.InviteReceived):
             self._spawn(self._invited(event))
             return
@@ -214,10 +176,7 @@ class SipServer:
                 "sip.refused", status=refusal.status, why=str(refusal), number=number,
                 source=event.source[0],
             )  # fmt: skip
-            self._core.reject(
-                event.dialog, refusal.status, self._loop.time(), headers=refusal.headers
-            )
-            self._pump()
+            self._endpoint.reject(event.dialog, refusal.status, refusal.headers)
             return
         except Exception:
             # Ours: it must leave no phone ringing and no port taken.
@@ -226,8 +185,7 @@ class SipServer:
             if (unfinished := self._calls.get(event.dialog)) is not None:
                 self._end_call(unfinished, Ending.FAILED)
             else:
-                self._core.reject(event.dialog, 500, self._loop.time())
-            self._pump()
+                self._endpoint.reject(event.dialog, 500)
             return
         if call is None:
             return
@@ -240,76 +198,89 @@ class SipServer:
                 self._give_up(call.started.call, Ending.BUS_LOST)
 
     async def _admit(self, event: sip.InviteReceived, number: str) -> SipCall | None:
+        """Answer the call; None when its caller gave up meanwhile.
+
+        Raises:
+            RefusedError
+        """
         agent = self._agents.for_number(number)
         if agent is None:
             raise RefusedError(404, f"no agent answers {number!r}")
         if len(self._calls.keys() | self._admitting) >= self._config.max_calls:
-            raise RefusedError(503, "all lines are busy", (("Retry-After", "10"),))
+            raise RefusedError(503, "all lines are busy", retry_after_s=10)
         self._admitting.add(event.dialog)
-        try:
-            return await self._answer(event, number, agent)
-        finally:
-            self._admitting.discard(event.dialog)
-
-    async def _answer(self, event: sip.InviteReceived, number: str, agent: Agent) -> SipCall | None:
-        """Answer the call; None when its caller gave up meanwhile."""
-        request = event.request
         try:
             call: SipCall | None = None
             socket = await self._ports.open(
                 lambda data, source: call.rtp_received(data, source) if call else None
             )
+            try:
+                call, body = self._negotiate(event, number, agent, socket)
+            except SdpError as error:
+                socket.close()
+                raise RefusedError(error.status, str(error)) from error
+            return await self._answer(call, body)
         except NoPortError as error:
-            raise RefusedError(503, str(error), (("Retry-After", "10"),)) from error
+            raise RefusedError(503, str(error), retry_after_s=10) from error
+        finally:
+            self._admitting.discard(event.dialog)
+
+    def _negotiate(
+        self, event: sip.InviteReceived, number: str, agent: Agent, socket: RtpSocket
+    ) -> tuple[SipCall, bytes]:
+        """The call, and the body of our 200: the answer, or our offer where the INVITE has none.
+
+        Raises:
+            SdpError: there is nothing we could agree on.
+        """
         local = LocalMedia(
-            address=self._address_towards(event.source),
+            address=self._endpoint.address_towards(event.source),
             port=socket.port,
             session_id=secrets.randbits(31),
             version=1,
             codecs=(PCMU, PCMA),
         )
+        media: Negotiated | None = answer(event.offer, local) if event.offer else None
+        now = self._now_ms()
+        started = CallStarted(
+            at=now,
+            call=new_call_id(now, secrets.token_hex(5)),
+            agent=agent,
+            carrier="sip",
+            caller=_caller(event.request),
+            called=number,
+            carrier_call=_plain(event.request.call_id),
+            codec=media.codec.name if media else PCMU.name,
+            remote=f"{event.source[0]}:{event.source[1]}",
+        )
+        call = SipCall(
+            event.dialog,
+            started,
+            local,
+            now_ms=self._now_ms,
+            clock_ms=_clock_ms,
+            hang_up=lambda call: self._end_call(call, Ending.AGENT_HUNG_UP),
+        )
+        call.use(socket)
+        if media is None:
+            return call, offer(local)
+        call.negotiated(media)
+        return call, media.body
+
+    async def _answer(self, call: SipCall, body: bytes) -> SipCall | None:
+        self._calls[call.dialog] = call
+        self._endpoint.ring(call.dialog)
         try:
-            body, media = _negotiate(event.offer, local)
-            now = self._now_ms()
-            started = CallStarted(
-                at=now,
-                call=new_call_id(now, secrets.token_hex(5)),
-                agent=agent,
-                carrier="sip",
-                caller=_caller(request),
-                called=number,
-                carrier_call=_plain(request.call_id),
-                codec=media.codec.name if media else PCMU.name,
-                remote=f"{event.source[0]}:{event.source[1]}",
-            )
-            call = SipCall(
-                event.dialog,
-                started,
-                local,
-                now_ms=self._now_ms,
-                clock_ms=self._clock_ms,
-                hang_up=self._agent_hung_up,
-            )
-            call.use(socket)
-            self._calls[event.dialog] = call
-            self._core.ring(event.dialog, self._loop.time())
-            self._pump()
             async with asyncio.timeout(_OPEN_S):
-                await self._engine.open(started)
-        except SdpError as error:
-            socket.close()
-            raise RefusedError(error.status, str(error)) from error
+                await self._engine.open(call.started)
         except (BusError, OSError) as error:
-            self._calls.pop(event.dialog, None)
-            socket.close()
-            raise RefusedError(503, f"the bus is away: {error}", (("Retry-After", "5"),)) from error
-        if media is not None:
-            call.negotiated(media)
-        if not self._core.accept(event.dialog, body, self._loop.time()):
+            self._calls.pop(call.dialog, None)
+            call.close()
+            raise RefusedError(503, f"the bus is away: {error}", retry_after_s=5) from error
+        if not self._endpoint.accept(call.dialog, body):
             self._finish(call, Ending.CANCELLED)
             return None
         call.answered = True
-        self._pump()
         return call
 
     # -- what happens in a call
@@ -324,46 +295,42 @@ class SipServer:
 
     def _reinvited(self, call: SipCall, event: sip.ReinviteReceived) -> None:
         local = call.next_local()
-        now = self._loop.time()
         if not event.offer:
-            self._core.accept(call.dialog, offer(local), now)
+            self._endpoint.accept(call.dialog, offer(local))
             return
         try:
             media = answer(event.offer, local)
         except SdpError as error:
-            self._core.reject(call.dialog, error.status, now)
+            self._endpoint.reject(call.dialog, error.status)
             return
-        if self._core.accept(call.dialog, media.body, now):
+        if self._endpoint.accept(call.dialog, media.body):
             call.negotiated(media)
 
-    def _agent_hung_up(self, call: SipCall) -> None:
-        self._end_call(call, Ending.AGENT_HUNG_UP)
-        self._loop.call_soon(self._pump)
+    async def _watch(self) -> None:
+        """End calls whose caller went away without a BYE, and those that last too long."""
+        while True:
+            await asyncio.sleep(_WATCH_S)
+            oldest = _clock_ms() - _MEDIA_TIMEOUT_MS
+            for call in list(self._calls.values()):
+                if not call.answered:
+                    continue
+                if call.leg.position > self._config.max_call_s * SAMPLE_RATE:
+                    self._end_call(call, Ending.TOO_LONG)
+                elif not call.on_hold and call.last_packet_ms < oldest:
+                    self._end_call(call, Ending.MEDIA_TIMEOUT)
 
     def _give_up(self, call_id: CallId, why: Ending) -> None:
         for call in list(self._calls.values()):
             if call.started.call == call_id:
                 self._end_call(call, why)
-        self._loop.call_soon(self._pump)
 
     def _end_call(self, call: SipCall, why: Ending) -> None:
         """Our side ends the call: by a BYE, or by a refusal where it was not answered yet."""
-        now = self._loop.time()
         if call.answered:
-            self._core.hang_up(call.dialog, now)
+            self._endpoint.hang_up(call.dialog)
         else:
-            self._core.reject(call.dialog, 503, now)
+            self._endpoint.reject(call.dialog, 503)
         self._finish(call, why)
-
-    async def _watch(self) -> None:
-        """End calls whose caller went away without a BYE."""
-        while True:
-            await asyncio.sleep(_WATCH_S)
-            oldest = self._clock_ms() - _MEDIA_TIMEOUT_MS
-            for call in list(self._calls.values()):
-                if call.answered and not call.on_hold and call.last_packet_ms < oldest:
-                    self._end_call(call, Ending.MEDIA_TIMEOUT)
-            self._pump()
 
     def _finish(self, call: SipCall, why: Ending) -> None:
         """The call is over; its last entries are written by a task of their own."""
@@ -371,26 +338,18 @@ class SipServer:
             return
         call.over = True
         self._calls.pop(call.dialog, None)
-        self._changed.set()
+        if not self._calls:
+            self._empty.set()
         self._spawn(self._end(call, why), name=f"end {call.started.call}")
 
     async def _end(self, call: SipCall, why: Ending) -> None:
         with bind_call(call.started.call):
-            _log.info("sip.ended", why=why.value, seconds=round(call.leg.position / 8000, 1))
+            seconds = round(call.leg.position / SAMPLE_RATE, 1)
+            _log.info("sip.ended", why=why.value, seconds=seconds)
             ended = CallEnded(at=self._now_ms(), why=why, position=call.leg.position)
             quality = call.quality()
             call.close()
             await self._engine.end(call.started, *([quality] if quality else []), ended=ended)
-
-    # -- helpers
-
-    async def _until(self, condition: Callable[[], bool], patience_s: float) -> None:
-        """Wait until something that the core's events change is so, or patience runs out."""
-        with suppress(TimeoutError):
-            async with asyncio.timeout(patience_s):
-                while not condition():
-                    self._changed.clear()
-                    await self._changed.wait()
 
     def _spawn(self, work: Coroutine[Any, Any, None], name: str | None = None) -> None:
         task = asyncio.create_task(work, name=name)
@@ -403,22 +362,10 @@ class SipServer:
             metrics.ERRORS.labels("ingress", type(error).__name__).inc()
             _log.error("sip.task_failed", task=task.get_name(), exc_info=error)
 
-    def _clock_ms(self) -> float:
-        return self._loop.time() * 1000
 
-    def _address_towards(self, peer: Address) -> str:
-        return self._config.public_address or local_address_towards(peer, self._config.host)
-
-    def _contact_for(self, peer: Address) -> SipUri:
-        return SipUri.of(self._address_towards(peer), self.address[1])
-
-
-def _negotiate(offered: bytes, local: LocalMedia) -> tuple[bytes, Negotiated | None]:
-    """The body of our 200, and what was agreed: nothing yet where the offer is left to us."""
-    if not offered:
-        return offer(local), None
-    media = answer(offered, local)
-    return media.body, media
+def _clock_ms() -> float:
+    """A clock that does not jump, ms: for what is timed, not for what is told."""
+    return asyncio.get_running_loop().time() * 1000
 
 
 def _caller(request: Request) -> str:

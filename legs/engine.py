@@ -18,7 +18,7 @@ import structlog
 
 from bus import audio, topics
 from bus.broker import BusError
-from bus.jobs import AnswerTurn, HearCall, RecordCall
+from bus.jobs import AnswerTurn, CallChanged, HearCall, RecordCall
 from bus.session import BusSession
 from bus.tasks import stop
 from calls import events as e
@@ -94,7 +94,7 @@ class MediaEngine:
         """
         await self._session.log.append(started.call, started)
         await self._session.presence.beat([started.call], self._now_ms())
-        await self._session.topics.lifecycle.publish(started)
+        await self._session.topics.lifecycle.publish(CallChanged(call=started.call, event=started))
 
     async def connect(self, leg: Leg) -> None:
         """Media flows: the leg gets its ticks, and the pools are asked to listen and to greet.
@@ -135,7 +135,7 @@ class MediaEngine:
         metrics.CALLS.labels(started.carrier, ended.why.value).inc()
         self._events.setdefault(call, []).extend((*last, ended))
         await self.flush()
-        await self._session.topics.lifecycle.publish(ended)
+        await self._session.topics.lifecycle.publish(CallChanged(call=call, event=ended))
         await self._session.topics.record.publish(RecordCall(call=call))
 
     async def flush(self) -> None:
@@ -199,7 +199,8 @@ class MediaEngine:
                 # A frame that a retried write brings twice is refused by its id: no error of ours.
                 if isinstance(answer, BusError) and "equal or smaller" not in str(answer):
                     raise answer
-            metrics.AUDIO_CHUNKS.labels("ingress", "in").inc(len(frames))
+            for direction in ("in", "out"):  # a tick moves a frame each way
+                metrics.AUDIO_CHUNKS.labels("ingress", direction).inc(len(frames))
         while events:
             call, facts = next(iter(events.items()))
             await self._append(call, facts)

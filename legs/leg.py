@@ -147,7 +147,7 @@ class Leg:
 
 def _observe(conversation: Conversation, reply: ReplyId) -> None:
     """Count where the turn's time went; the leg is the one that sees the whole turn."""
-    turn = conversation.turn(turn_of(reply))
+    turn = conversation.turns[turn_of(reply)]
     for stage, spent in stages_ms(turn).items():
         metrics.STAGE_DURATION.labels(stage).observe(max(0.0, spent) / 1000)
     if (total := voice_to_voice_ms(turn)) is not None:

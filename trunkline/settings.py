@@ -112,6 +112,9 @@ class Settings(BaseSettings):
     max_calls: Annotated[int, Field(ge=1, le=10_000, examples=[200])] = 200
     """Calls that one sip process admits; past it the caller gets 503."""
 
+    max_call_seconds: Annotated[float, Field(gt=0, le=14_400, examples=[3600])] = 3600.0
+    """How long a call may last, in s; then it is ended. The bus keeps its audio as long."""
+
     asr_capacity: Annotated[int, Field(ge=1, le=10_000, examples=[25])] = 25
     """Calls that one asr process listens to at once."""
 

@@ -22,6 +22,7 @@ async def start(settings: Settings, session: BusSession) -> AsyncIterator[Runnin
         pool = Pool(
             session, "asr", HearCall, worker.hear,
             capacity=settings.asr_capacity, lease_ms=settings.lease_ms,
+            give_up=worker.give_up,
         )  # fmt: skip
         await pool.start()
         yield Running(owned=lambda: pool.owned, drain=pool.drain)

@@ -23,6 +23,7 @@ async def start(settings: Settings, session: BusSession) -> AsyncIterator[Runnin
         rtp_last=settings.rtp_ports.last,
         public_address=settings.public_address,
         max_calls=settings.max_calls,
+        max_call_s=settings.max_call_seconds,
         drain_s=settings.drain_seconds,
         bus_patience_s=settings.bus_patience_seconds,
     )

@@ -47,7 +47,8 @@ class LlmWorker:
         """Write the reply to a turn, while it is wanted."""
         fold = await self._session.folds.get(job.call)
         conversation = fold.conversation
-        if conversation.started is None or conversation.reply(job.reply).ended is not None:
+        known = conversation.reply(job.reply)
+        if conversation.started is None or (known is not None and known.ended is not None):
             return
         owner = await self._session.log.claim(job.call, topics.reply_task(job.reply))
         writer = _ReplyWriter(self._session, owner, job.reply, self._now_ms)
@@ -62,7 +63,8 @@ class LlmWorker:
     def _respond(
         self, agent: Agent, conversation: Conversation, turn: int
     ) -> AsyncIterator[Token | Action]:
-        ended = conversation.turn(turn).ended
+        known = conversation.turns.get(turn)
+        ended = known.ended if known else None
         return self._responder_for(agent).reply(
             conversation.messages(before=turn), confidence=ended.confidence if ended else None
         )

@@ -18,7 +18,7 @@ import structlog
 from bus import audio, topics
 from bus.broker import BusError
 from bus.events import WireError
-from bus.jobs import RecordCall
+from bus.jobs import CallChanged, RecordCall
 from bus.lease import Leases
 from bus.session import BusSession
 from calls import events as e
@@ -79,7 +79,7 @@ class Recorder:
         await self._keep(call)
         done = e.CallRecorded(at=self._now_ms(), recording=recording.path if recording else None)
         await self._session.log.append(job.call, done)
-        await self._session.topics.lifecycle.publish(done)
+        await self._session.topics.lifecycle.publish(CallChanged(call=job.call, event=done))
         await self._session.presence.forget(job.call)
         await self._session.log.expire(job.call, topics.RECORDED_TTL_S)
         _log.info("recorder.recorded", turns=call.turn_count)

@@ -42,12 +42,12 @@ class TtsWorker:
         """Speak a sentence, while its reply is wanted."""
         fold = await self._session.folds.get(job.call)
         conversation = fold.conversation
-        sentence = conversation.reply(job.reply).sentence(job.index)
-        if conversation.started is None or sentence.synthesis is not None:
+        known = conversation.sentence(job.reply, job.index)
+        if conversation.started is None or (known is not None and known.synthesis is not None):
             return
         synthesizer = self._synthesizer_for(conversation.started.agent)
         # The log has the sentence as its first writer put it; a second may have worded it anew.
-        text = sentence.text or job.text
+        text = (known.text if known else "") or job.text
         voice = _Voice(self._session, job, self._now_ms)
         if not await while_wanted(
             self._session.folds, job.call, job.reply, voice.speak(synthesizer, text)
@@ -114,12 +114,13 @@ class _Voice:
             pipe.xadd(key, fields, maxlen=topics.AUDIO_MAXLEN, approximate=True)
             self._written += len(piece)
         pipe.expire(key, topics.CALL_TTL_S)
+        sent_at = self._now_ms()  # the ingress may play it before we hear that it is there
         await pipe.execute()
         metrics.AUDIO_CHUNKS.labels("tts", "out").inc(len(pieces))
         if first and self._written:
             await self._append(
                 e.SynthesisStarted(
-                    at=self._now_ms(),
+                    at=sent_at,
                     reply=self._job.reply,
                     index=self._job.index,
                     taken_at=self._taken_at,

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from calls import events as e
-from calls.conversation import Conversation
+from calls.conversation import Conversation, Turn
 from calls.ids import ReplyId
 from calls.timing import STAGES, stages_ms, voice_to_voice_ms
 from tests.support.facts import playing, reply_started, sentence, synthesis_started, turn
@@ -53,7 +53,7 @@ def test_the_stages_add_up_to_the_whole(times: list[int]) -> None:
 @pytest.mark.parametrize("known", range(5))
 def test_a_turn_on_its_way_has_the_stages_known_so_far(known: int) -> None:
     times = [float(time) for time in range(9)]
-    folded = Conversation.of(facts(times)[:known]).turn(1)
+    folded = Conversation.of(facts(times)[:known]).turns.get(1, Turn(1))
     assert len(stages_ms(folded)) == [0, 2, 3, 5, 7][known]
     assert voice_to_voice_ms(folded) is None
 

@@ -102,6 +102,12 @@ def test_a_reply_of_nothing_has_no_turn() -> None:
 
 
 def test_a_call_that_somebody_meant_to_end_is_no_fault() -> None:
-    meant = {Ending.CALLER_HUNG_UP, Ending.AGENT_HUNG_UP, Ending.CANCELLED, Ending.SHUTDOWN}
+    meant = {
+        Ending.CALLER_HUNG_UP,
+        Ending.AGENT_HUNG_UP,
+        Ending.CANCELLED,
+        Ending.SHUTDOWN,
+        Ending.TOO_LONG,
+    }
     assert not FAULTS & {*meant, Ending.REFUSED}
     assert FAULTS | meant | {Ending.REFUSED} == set(Ending)
