@@ -50,6 +50,12 @@ class Agent(_Frozen):
     numbers: tuple[str, ...] = ("*",)
     prompt: Text = "You are a helpful voice assistant. Answer in one or two short sentences."
     greeting: str = Field(default="", max_length=2000)
+    #: Said when a provider fails, so that the caller does not hear silence.
+    apology: str = Field(
+        default="Sorry, something went wrong on my side. Could you say that again?",
+        min_length=1,
+        max_length=500,
+    )
     language: str = Field(default="en-US", pattern=r"^[a-z]{2,3}(-[A-Z]{2})?$")
     voice: str = Field(default="", max_length=100)
     asr: ProviderSpec = ProviderSpec(provider="pocketsphinx")

@@ -163,15 +163,9 @@ class Hearing:
 
     async def _over(self, over: TurnOver, *, answer: bool) -> None:
         decided_at = self._now_ms()
-        utterance, self._utterance = self._utterance, None
         self._before.clear()
-        transcript = Transcript("")
-        if utterance is not None:
-            try:
-                transcript = await utterance.finish()
-            except ProviderError as error:
-                await self._failed(error)
-        if not transcript.text:
+        transcript = await self._transcript()
+        if transcript is not None and not transcript.text:
             await self._commit(
                 e.SpeechDropped(
                     at=self._now_ms(), turn=self._turn, position=self._onset, why="no_words"
@@ -181,8 +175,9 @@ class Hearing:
         ended = e.TurnEnded(
             at=self._now_ms(),
             turn=self._turn,
-            text=transcript.text,
-            confidence=transcript.confidence,
+            # Nobody could hear it: the turn is there, without words, and is answered all the same.
+            text=transcript.text if transcript else "",
+            confidence=transcript.confidence if transcript else 0.0,
             speech_start=over.start,
             speech_end=over.end,
             speech_ended_at=self._last_speech_heard_at,
@@ -192,6 +187,17 @@ class Hearing:
         await self._commit(ended)
         if answer:
             await self._turn_ended(ended.turn)
+
+    async def _transcript(self) -> Transcript | None:
+        """The utterance's words; None when its transcriber failed, now or before."""
+        utterance, self._utterance = self._utterance, None
+        if utterance is None:
+            return None
+        try:
+            return await utterance.finish()
+        except ProviderError as error:
+            await self._failed(error)
+            return None
 
     def _resolved(self) -> tuple[e.SpeechDropped, ...]:
         """What the previous owner took for speech, if this one hears none there."""

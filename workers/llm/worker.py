@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing
-from typing import Final, Literal
+from typing import Literal
 
 import structlog
 
@@ -26,8 +26,6 @@ from workers.ports import Action, ProviderError, Responder, Token
 from workers.wanted import while_wanted
 
 _log = structlog.get_logger(__name__)
-#: Said when the responder fails before it said anything: the caller must not hear silence.
-_APOLOGY: Final = "Sorry, something went wrong on my side. Could you say that again?"
 
 
 class LlmWorker:
@@ -51,20 +49,21 @@ class LlmWorker:
         if conversation.started is None or (known is not None and known.ended is not None):
             return
         owner = await self._session.log.claim(job.call, topics.reply_task(job.reply))
-        writer = _ReplyWriter(self._session, owner, job.reply, self._now_ms)
         agent = conversation.started.agent
-        if job.turn == GREETING_TURN:
-            pieces = _one(agent.greeting)
-        else:
-            pieces = self._respond(agent, conversation, job.turn)
+        writer = _ReplyWriter(self._session, owner, job.reply, agent.apology, self._now_ms)
+        pieces = self._pieces(agent, conversation, job.turn)
         if not await while_wanted(self._session.folds, job.call, job.reply, writer.write(pieces)):
             await writer.end("cancelled")
 
-    def _respond(
+    def _pieces(
         self, agent: Agent, conversation: Conversation, turn: int
     ) -> AsyncIterator[Token | Action]:
+        if turn == GREETING_TURN:
+            return _one(agent.greeting)
         known = conversation.turns.get(turn)
         ended = known.ended if known else None
+        if ended is not None and not ended.text:
+            return _one(agent.apology)  # the caller spoke, and no transcriber could hear it
         return self._responder_for(agent).reply(
             conversation.messages(before=turn), confidence=ended.confidence if ended else None
         )
@@ -88,11 +87,17 @@ class _ReplyWriter:
     """One reply on its way into the log and to the tts pool."""
 
     def __init__(
-        self, session: BusSession, owner: Ownership, reply: ReplyId, now_ms: Callable[[], float]
+        self,
+        session: BusSession,
+        owner: Ownership,
+        reply: ReplyId,
+        apology: str,
+        now_ms: Callable[[], float],
     ) -> None:
         self._session = session
         self._owner = owner
         self._reply = reply
+        self._apology = apology
         self._now_ms = now_ms
         self._count = 0
 
@@ -116,7 +121,7 @@ class _ReplyWriter:
             )
             why = "failed"
             if self._count == 0:
-                await self._sentence(_APOLOGY, self._now_ms())
+                await self._sentence(self._apology, self._now_ms())
         await self.end(why)
 
     async def end(self, why: Literal["complete", "cancelled", "failed"]) -> None:

@@ -289,6 +289,14 @@ async def test_a_provider_that_fails_is_apologised_for(
     assert (end.why, end.sentences) == ("failed", 1)
 
 
+async def test_a_turn_that_nobody_could_hear_is_apologised_for(session: BusSession) -> None:
+    agent = AGENT.model_copy(update={"apology": "Pardon?"})
+    await session.log.append(CALL, started(agent=agent), turn(1, text=""))
+    mind = Mind(Token("never asked"))
+    await answering(session, mind)
+    assert [fact.text for fact in await log_of(session, e.SentenceReady)] == ["Pardon?"]
+
+
 async def test_a_reply_that_no_worker_could_write_ends(session: BusSession) -> None:
     await session.log.append(CALL, started(agent=AGENT), turn(1))
     worker = LlmWorker(session, lambda _: Mind(), now_ms)

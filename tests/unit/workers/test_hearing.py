@@ -79,7 +79,7 @@ class Utterance:
 
     async def finish(self) -> Transcript:
         self.ended = "finished"
-        return Transcript(self.words, 0.5)
+        return Transcript("" if self._transcriber.wordless else self.words, 0.5)
 
     async def cancel(self) -> None:
         self.ended = "cancelled"
@@ -91,6 +91,7 @@ class Transcriber:
     def __init__(self) -> None:
         self.utterances: list[Utterance] = []
         self.broken = False
+        self.wordless = False
 
     def listen(self) -> Utterance:
         self.utterances.append(Utterance(self))
@@ -175,14 +176,25 @@ async def test_partials_come_five_times_a_second_at_most() -> None:
 async def test_speech_without_words_is_dropped_and_the_turn_number_kept() -> None:
     log = Log()
     ear = Ear(log)
-    ear.transcriber.broken = True
+    ear.transcriber.wordless = True
     await ear.hear(frames("." * 6 + "#" * 5 + "." * 12))
-    [failed], [dropped] = log.of(e.StageFailed), log.of(e.SpeechDropped)
-    assert (failed.stage, failed.error_type) == ("asr", "unavailable")
+    [dropped] = log.of(e.SpeechDropped)
     assert (dropped.turn, dropped.position, dropped.why) == (1, 6 * FRAME, "no_words")
-    ear.transcriber.broken = False
+    assert ear.asked == []
+    ear.transcriber.wordless = False
     await ear.hear(frames("#" * 5 + "." * 12, first=23))
     assert [turn.turn for turn in log.of(e.TurnEnded)] == [1]
+    assert ear.asked == [1]
+
+
+async def test_a_turn_that_no_transcriber_could_hear_is_answered_all_the_same() -> None:
+    log = Log()
+    ear = Ear(log)
+    ear.transcriber.broken = True
+    await ear.hear(frames("." * 6 + "#" * 5 + "." * 12))
+    [failed], [ended] = log.of(e.StageFailed), log.of(e.TurnEnded)
+    assert (failed.stage, failed.error_type) == ("asr", "unavailable")
+    assert (ended.turn, ended.text, ended.confidence) == (1, "", 0.0)
     assert ear.asked == [1]
 
 
