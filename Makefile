@@ -8,11 +8,13 @@ UV ?= $(shell command -v uv || echo .venv/bin/uv)
 LOCK := pip compile pyproject.toml --group build --extra embedded --extra phone --generate-hashes \
 	--universal --python-version 3.11 --no-emit-index-url --custom-compile-command "make lock" --quiet
 
-.PHONY: help demo up test test-all check lint types docs bench lock clean
+.PHONY: help install demo up test test-all check lint types docs bench lock clean
 .DELETE_ON_ERROR:
 
 help: ## say what there is
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:[^#]*## /\t/' | expand -t 12
+
+install: $(RUN) ## make the venv, and start nothing
 
 demo: $(RUN) ## start everything, have a phone call it, check what was heard
 	@$(PY) -m trunkline demo $(ARGS)

@@ -17,7 +17,8 @@ from hangover import hangover_ms
 from processes import ROOT, BenchError, Json, Trunkline, get, lines, running, stub, trunkline
 from speech import load
 
-from media.vad import EnergyVad, WebRtcVad
+from calls.agent import Agent, Endpointing
+from workers.asr.worker import vad_for
 
 BENCH = ROOT / "bench"
 #: Above this the phone itself was late, and the point says nothing about Trunkline.
@@ -65,8 +66,10 @@ def measure(
             config.pop("lag_ms")
             add_stages(sut, found["calls"])
         complaints = log.read_text().splitlines()
-    vads = {"webrtc": WebRtcVad, "energy": EnergyVad}
-    endpointing = yaml.safe_load((BENCH / "agents.yaml").read_text())["agents"][0]["endpointing"]
+    endpointing = Endpointing(
+        **yaml.safe_load((BENCH / "agents.yaml").read_text())["agents"][0]["endpointing"]
+    )
+    agent = Agent(name="bench", endpointing=endpointing)
     return {
         "at": datetime.now(UTC).isoformat(timespec="seconds"),
         "n": calls,
@@ -75,8 +78,8 @@ def measure(
         f"Python {platform.python_version()}",
         "command": " ".join(["bench/latency.py", *sys.argv[1:]]),
         "discarded": found["send_lag_p99_ms"] > MAX_SEND_LAG_MS,
-        "silence_ms": endpointing["silence_ms"],
-        "hangover_ms": [hangover_ms(vads[endpointing["vad"]](), load(f)) for f in options.wav],
+        "silence_ms": endpointing.silence_ms,
+        "hangover_ms": [hangover_ms(vad_for(agent), load(f)) for f in options.wav],
         "stub": config,
         "stub_lag_ms": stub_lag,
         "idle_cores": idle_cores,

@@ -1,4 +1,4 @@
-"""Where the CPU time goes: py-spy on the ingress and on the asr process, at the last point.
+"""Where the CPU time goes: py-spy on the ingress and on the workers, at the last point.
 
 Only samples that hold the interpreter's lock are counted, without stopping the process: sleeping
 in the kernel is no sample, and what libuv does with the lock let go (polling) is none either. Read
@@ -16,7 +16,7 @@ from pathlib import Path
 from point import measure
 from processes import BenchError, Trunkline
 
-ROLES = ("sip", "asr")
+ROLES = ("sip", "asr", "llm", "tts")
 _RATE_HZ = 250
 _TOP = 25
 

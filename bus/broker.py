@@ -18,7 +18,7 @@ from redis.asyncio.connection import ConnectionPool
 from redis.exceptions import RedisError
 
 from bus import topics
-from bus.connection import connection_options
+from bus.connection import connection_options, without_password
 from bus.jobs import AnswerTurn, CallChanged, HearCall, RecordCall, SpeakSentence
 
 #: Longest time a read blocks on the server, ms.
@@ -29,7 +29,7 @@ BusError = RedisError
 
 
 class BusUnavailableError(Exception):
-    """The bus did not answer.
+    """The bus did not answer. The text is for people, and holds no password.
 
     Start Redis (6.2 or newer) or Valkey at the URL named, or mend TRUNKLINE_BUS_URL.
     """
@@ -44,19 +44,26 @@ def connect(url: str) -> Redis:
     return Redis.from_pool(ConnectionPool(**connection_options(url), protocol=2))
 
 
-async def check(redis: Redis) -> str:
-    """Ask the server who it is. Returns "redis 7.0.15" or the like.
+async def check(url: str) -> str:
+    """Ask the server who it is, once: whoever waits for it can say so. Returns "redis 7.0.15".
 
     Raises:
         BusUnavailableError: it does not answer, or is too old for XAUTOCLAIM and MINID.
+        ValueError: not a redis://, rediss:// or unix:// URL.
     """
+    redis = Redis.from_pool(ConnectionPool(**connection_options(url, retries=0), protocol=2))
     try:
         info = await redis.info("server")
     except (RedisError, OSError) as error:
-        raise BusUnavailableError(f"the bus does not answer: {error}") from error
+        reason = str(error).rstrip(".")
+        raise BusUnavailableError(f"the bus {without_password(url)}: {reason}") from error
+    finally:
+        await redis.aclose()
     version = str(info.get("redis_version", "0"))
     if tuple(int(part) for part in version.split(".")[:2]) < (6, 2):
-        raise BusUnavailableError(f"the bus is Redis {version}; 6.2 or newer is needed")
+        raise BusUnavailableError(
+            f"the bus {without_password(url)} is Redis {version}; 6.2 or newer is needed"
+        )
     name = str(info.get("server_name", "redis"))
     return f"{name} {info.get('valkey_version', version)}"
 

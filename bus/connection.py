@@ -11,6 +11,7 @@ does not know as a lost connection, so neither retries nor reconnects.
 
 from __future__ import annotations
 
+import re
 import socket
 from typing import Any, Final
 
@@ -28,6 +29,8 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 _CONNECT_S: Final = 5.0
 _RETRIES: Final = 12
 _BACKOFF: Final = {"cap": 1.0, "base": 0.02}
+#: Greedy up to the last @, as URLs are read: a password may hold one.
+_PASSWORD: Final = re.compile(r"(?<=://)([^:@/]*):.*(?=@)|([?&]password)=[^&]*")
 #: A TCP peer that does not acknowledge for this long is gone.
 _GONE_MS: Final = 5000
 
@@ -61,8 +64,17 @@ _STURDY: Final[dict[type, type]] = {
 }
 
 
-def connection_options(url: str) -> dict[str, Any]:
+def without_password(url: str) -> str:
+    """The URL, fit for a log or a terminal."""
+    return _PASSWORD.sub(lambda m: f"{m[2]}=***" if m[2] else f"{m[1]}:***", url)
+
+
+def connection_options(url: str, *, retries: int = _RETRIES) -> dict[str, Any]:
     """What a pool of connections to `url` is made with.
+
+    Args:
+        url: As settings have it.
+        retries: How often a command that lost its connection is tried again; 12 take 8 to 10 s.
 
     Raises:
         ValueError: not a redis://, rediss:// or unix:// URL.
@@ -75,7 +87,7 @@ def connection_options(url: str) -> dict[str, Any]:
         "socket_timeout": None,
         "health_check_interval": 15,
         "max_connections": 1000,
-        "retry": Retry(ExponentialBackoff(**_BACKOFF), _RETRIES),
+        "retry": Retry(ExponentialBackoff(**_BACKOFF), retries),
         "retry_on_error": [RedisConnectionError, RedisTimeoutError],
     }
     if plain is not UnixDomainSocketConnection:

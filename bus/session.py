@@ -52,8 +52,8 @@ async def open_session(url: str, name: str | None = None) -> AsyncIterator[BusSe
     The broker publishes at once; a pool adds its subscribers and starts them itself.
     """
     name = name or process_name()
+    await _wait_for(url)
     redis = connect(url)
-    await _wait_for(redis)
     broker = make_broker(url)
     topics = Topics.of(broker)
     await broker.start()
@@ -68,10 +68,10 @@ async def open_session(url: str, name: str | None = None) -> AsyncIterator[BusSe
         await redis.aclose()
 
 
-async def _wait_for(redis: Redis) -> None:
+async def _wait_for(url: str) -> None:
     while True:
         try:
-            server = await check(redis)
+            server = await check(url)
         except BusUnavailableError as error:
             _log.warning("bus.waiting", reason=str(error))
             await asyncio.sleep(_WAIT_S)

@@ -24,6 +24,9 @@ from media import g711
 from media.frames import SILENCE, Codec
 
 _log = structlog.get_logger(__name__)
+#: How long audio is sent to an address that nothing comes from.
+_PROOF_MS: Final = 10_000
+_BROADCAST: Final = ipaddress.IPv4Address("255.255.255.255")
 _SILENT: Final = g711.encode(SILENCE, Codec.PCMU)
 
 
@@ -36,24 +39,30 @@ class SipCall:
         started: CallStarted,
         local: LocalMedia,
         *,
+        signalling: Address,
         now_ms: Callable[[], float],
         clock_ms: Callable[[], float],
         hang_up: Callable[[SipCall], None],
     ) -> None:
-        """`now_ms` is the wall clock, for the log; `clock_ms` never jumps, and times packets."""
+        """`signalling` is where the INVITE came from. `now_ms` is the wall clock, for the log;
+        `clock_ms` never jumps, and times packets.
+        """
         self.dialog = dialog
         self.started = started
         self.local = local
         self.leg = Leg(started.call, started.agent, self, now_ms)
         self.answered = False
+        #: Does its media flow?
+        self.connected = False
         self.over = False
-        self.last_packet_ms = clock_ms()
         self._hang_up = hang_up
         self._now_ms = now_ms
         self._clock_ms = clock_ms
         self._socket: RtpSocket | None = None
         self._media: Negotiated | None = None
+        self._signalling = signalling
         self._reachable: Address | None = None
+        self._negotiated_ms = clock_ms()
         self._receiver: RtpReceiver | None = None
         self._sender: RtpSender | None = None
         self._garbage = 0
@@ -67,9 +76,12 @@ class SipCall:
         """The first or a later offer/answer is done: media flows as it says."""
         self._media = media
         self._reachable = _literal(media.remote, self.local.address)
+        self._negotiated_ms = self._clock_ms()
         codecs = {media.payload_type: Codec(media.codec.name)}
         if self._receiver is None or self._sender is None:
-            self._receiver = RtpReceiver(codecs, media.event_payload_type, media.remote)
+            self._receiver = RtpReceiver(
+                codecs, media.event_payload_type, media.remote, self._signalling[0]
+            )
             self._sender = RtpSender(
                 payload_type=media.payload_type,
                 ssrc=secrets.randbits(32),
@@ -95,18 +107,21 @@ class SipCall:
         """Has the peer asked for no audio of either kind?"""
         return self._media is not None and not self._media.direction.receives
 
+    @property
+    def heard_ms(self) -> float:
+        """When the caller was last heard, or last said what it would send."""
+        heard = self._receiver.heard_ms if self._receiver else None
+        return max(self._negotiated_ms, heard or 0.0)
+
     def rtp_received(self, datagram: bytes, source: Address) -> None:
         if self._receiver is None:
             return
-        now = self._clock_ms()
         try:
-            self._digits += self._receiver.receive(datagram, source, now)
+            self._digits += self._receiver.receive(datagram, source, self._clock_ms())
         except RtpError as error:
             self._garbage += 1
             if self._garbage == 1:
                 _log.info("rtp.garbage", call=self.started.call, source=source, error=str(error))
-        else:
-            self.last_packet_ms = now
 
     def hear(self, now_ms: float) -> Heard:  # noqa: ARG002  # packets are timed by another clock
         if self._receiver is None:
@@ -121,7 +136,7 @@ class SipCall:
         if media is None or socket is None or sender is None or self._receiver is None:
             return
         # RFC 4961: where the caller's audio comes from, before where its SDP says.
-        to = self._receiver.source or self._reachable
+        to = self._receiver.source or self._announced()
         if not media.direction.sends or to is None:
             sender.pause()
             return
@@ -129,6 +144,17 @@ class SipCall:
         if media.codec.name == "PCMA":
             frame = g711.ulaw_to_alaw(frame)
         socket.send(sender.audio(frame), to)
+
+    def _announced(self) -> Address | None:
+        """The address of the SDP, while it may be taken for the caller's.
+
+        RFC 8445 19.5.1: an offer can name anybody, who would then be sent audio for as long as the
+        call lasts. An address on another host than the signalling's has to show itself.
+        """
+        address = self._reachable
+        if address is None or address[0] == self._signalling[0]:
+            return address
+        return address if self._clock_ms() - self._negotiated_ms < _PROOF_MS else None
 
     def hang_up(self) -> None:
         self._hang_up(self)
@@ -160,10 +186,13 @@ def _literal(remote: Address, ours: str) -> Address | None:
     """The address of the peer's SDP if audio can be sent there without asking anybody.
 
     A host name would be looked up by the sender, 50 times a second; an address of the other family
-    cannot be reached from our socket. Symmetric RTP finds such a peer with its first packet.
+    cannot be reached from our socket; a group or a whole network is no caller. Symmetric RTP finds
+    such a peer with its first packet.
     """
     try:
-        same = ipaddress.ip_address(remote[0]).version == ipaddress.ip_address(ours).version
+        host = ipaddress.ip_address(remote[0])
+        same = host.version == ipaddress.ip_address(ours).version
     except ValueError:
         return None
-    return remote if same and remote[1] else None
+    is_group = host.is_multicast or host == _BROADCAST
+    return remote if same and not is_group and remote[1] else None

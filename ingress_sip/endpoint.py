@@ -12,6 +12,7 @@ import structlog
 from ingress_sip.signalling.core import SipCore
 from ingress_sip.signalling.dialog import DialogId
 from ingress_sip.signalling.events import Event
+from ingress_sip.signalling.message import Request
 from ingress_sip.signalling.uri import SipUri
 from ingress_sip.sockets.udp import Address, local_address_towards, open_udp
 
@@ -22,11 +23,17 @@ class SipEndpoint:
     """A SIP user agent on a socket. Whatever is asked of it is sent at once.
 
     `handle(event)` is called on the event loop with each event of the core; what it asks of the
-    endpoint is sent when it returns.
+    endpoint is sent when it returns. `screen(invite)` is the core's.
     """
 
     def __init__(
-        self, host: str, port: int, public_address: str | None, handle: Callable[[Event], None]
+        self,
+        host: str,
+        port: int,
+        public_address: str | None,
+        *,
+        screen: Callable[[Request], None],
+        handle: Callable[[Event], None],
     ) -> None:
         self.address: Address = (host, port)
         self._public_address = public_address
@@ -41,6 +48,7 @@ class SipEndpoint:
             contact_for=lambda peer: SipUri.of(self.address_towards(peer), self.address[1]),
             tokens=lambda: secrets.token_hex(8),
             user_agent="Trunkline",
+            screen=screen,
         )
 
     async def start(self) -> None:
@@ -93,13 +101,17 @@ class SipEndpoint:
                     await self._stirred.wait()
 
     def _received(self, datagram: bytes, source: Address) -> None:
-        self._core.receive_datagram(datagram, source, self._loop.time())
-        self._pump()
+        try:
+            self._core.receive_datagram(datagram, source, self._loop.time())
+        finally:  # our own mistake about one peer keeps no other waiting
+            self._pump()
 
     def _timer_fired(self) -> None:
         self._timer = None
-        self._core.handle_timers(self._loop.time())
-        self._pump()
+        try:
+            self._core.handle_timers(self._loop.time())
+        finally:
+            self._pump()
 
     def _then_pump(self, done: bool) -> bool:
         self._pump()

@@ -18,10 +18,10 @@ from calls.agent import Agent, Agents
 from calls.ending import Ending
 from calls.events import CallEnded, CallStarted
 from calls.ids import CallId, new_call_id
+from ingress_sip.admission import CODECS, Admission, RefusedError, caller_of, number_called, plain
 from ingress_sip.call import SipCall
 from ingress_sip.endpoint import SipEndpoint
 from ingress_sip.sdp.offer_answer import (
-    PCMA,
     PCMU,
     LocalMedia,
     Negotiated,
@@ -32,8 +32,6 @@ from ingress_sip.sdp.offer_answer import (
 from ingress_sip.sdp.session import SdpError
 from ingress_sip.signalling import events as sip
 from ingress_sip.signalling.dialog import DialogId
-from ingress_sip.signalling.message import Request
-from ingress_sip.signalling.uri import SipUri
 from ingress_sip.sockets.udp import Address, NoPortError, RtpPorts, RtpSocket
 from legs.engine import MediaEngine
 from media.frames import SAMPLE_RATE
@@ -46,6 +44,8 @@ _MEDIA_TIMEOUT_MS: Final = 60_000
 _WATCH_S: Final = 5.0
 #: How long a caller waits for the bus before the call is refused, s.
 _OPEN_S: Final = 3.0
+#: So many calls are let in at once; a rush must not hold up the frames of those that are here.
+_AT_ONCE: Final = 16
 #: How long a drain waits for the answers to its BYEs, s.
 _BYE_S: Final = 2.0
 
@@ -68,15 +68,6 @@ class SipConfig:
     bus_patience_s: float = 10.0
 
 
-class RefusedError(Exception):
-    """A call is not taken: the status to answer, and why in words."""
-
-    def __init__(self, status: int, why: str, *, retry_after_s: int | None = None) -> None:
-        super().__init__(why)
-        self.status = status
-        self.headers = () if retry_after_s is None else (("Retry-After", str(retry_after_s)),)
-
-
 class SipServer:
     """One listener with its calls."""
 
@@ -88,18 +79,24 @@ class SipServer:
         now_ms: Callable[[], float],
     ) -> None:
         self._config = config
-        self._agents = agents
         self._now_ms = now_ms
         self._engine = MediaEngine(
             session, now_ms, give_up=self._give_up, patience_s=config.bus_patience_s
         )
         self._ports = RtpPorts(config.host, config.rtp_first, config.rtp_last)
+        self._admission = Admission(agents, self._has_room, asyncio.get_running_loop().time)
         self._endpoint = SipEndpoint(
-            config.host, config.port, config.public_address, self._happened
+            config.host,
+            config.port,
+            config.public_address,
+            screen=self._admission.screen,
+            handle=self._happened,
         )
         self._calls: dict[DialogId, SipCall] = {}
         self._admitting: set[DialogId] = set()
-        self._empty = asyncio.Event()
+        self._one_of_few = asyncio.Semaphore(_AT_ONCE)
+        #: Set whenever a call is over, or was not taken.
+        self._fewer = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
 
     @property
@@ -125,11 +122,11 @@ class SipServer:
     async def drain(self) -> None:
         """Take no new calls, let those there are go on for a while, then end them."""
         self._endpoint.refuse_new_calls()
-        if self._calls:
-            self._empty.clear()
-            with suppress(TimeoutError):
-                async with asyncio.timeout(self._config.drain_s):
-                    await self._empty.wait()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self._config.drain_s):
+                while self._calls or self._admitting:
+                    self._fewer.clear()
+                    await self._fewer.wait()
         for call in list(self._calls.values()):
             self._end_call(call, Ending.SHUTDOWN)
         await self._endpoint.until_quiet(_BYE_S)
@@ -145,6 +142,7 @@ class SipServer:
 
     def _happened(self, event: sip.Event) -> None:
         if isinstance(event, sip.InviteReceived):
+            self._admitting.add(event.dialog)
             self._spawn(self._invited(event))
             return
         call = self._calls.get(event.dialog)
@@ -152,13 +150,13 @@ class SipServer:
             return
         match event:
             case sip.InviteCancelled():
-                self._finish(call, Ending.CANCELLED)
+                pass  # it is being opened: `accept` will say so, once the log has its first entry
             case sip.ByeReceived():
                 self._finish(call, Ending.CALLER_HUNG_UP)
             case sip.AckTimedOut():
                 self._finish(call, Ending.NO_ACK)
-            case sip.AckReceived() if event.body or not call.has_media:
-                self._answered_late(call, event.body)
+            case sip.AckReceived():
+                self._acknowledged(call, event.body)
             case sip.ReinviteReceived():
                 self._reinvited(call, event)
             case _:
@@ -167,78 +165,58 @@ class SipServer:
     # -- admission
 
     async def _invited(self, event: sip.InviteReceived) -> None:
-        number = _plain(event.request.uri.user)
         try:
-            call = await self._admit(event, number)
+            async with self._one_of_few:
+                await self._admit(event)
         except RefusedError as refusal:
-            metrics.CALLS.labels("sip", Ending.REFUSED.value).inc()
-            _log.info(
-                "sip.refused", status=refusal.status, why=str(refusal), number=number,
-                source=event.source[0],
-            )  # fmt: skip
+            self._admission.refused(refusal, event.request)
             self._endpoint.reject(event.dialog, refusal.status, refusal.headers)
-            return
         except Exception:
             # Ours: it must leave no phone ringing and no port taken.
             metrics.ERRORS.labels("ingress", "admission").inc()
-            _log.exception("sip.admission_failed", number=number)
+            _log.exception("sip.admission_failed", number=number_called(event.request))
             if (unfinished := self._calls.get(event.dialog)) is not None:
                 self._end_call(unfinished, Ending.FAILED)
             else:
                 self._endpoint.reject(event.dialog, 500)
-            return
-        if call is None:
-            return
-        with bind_call(call.started.call):
-            _log.info("sip.answered", number=number, caller=call.started.caller)
-            try:
-                await self._engine.connect(call.leg)
-            except (BusError, OSError) as error:
-                _log.error("sip.no_bus", error=str(error))
-                self._give_up(call.started.call, Ending.BUS_LOST)
+        finally:
+            self._admitting.discard(event.dialog)
+            self._fewer.set()
 
-    async def _admit(self, event: sip.InviteReceived, number: str) -> SipCall | None:
-        """Answer the call; None when its caller gave up meanwhile.
+    async def _admit(self, event: sip.InviteReceived) -> None:
+        """Answer the call, unless its caller gives up meanwhile.
 
         Raises:
             RefusedError
         """
-        agent = self._agents.for_number(number)
-        if agent is None:
-            raise RefusedError(404, f"no agent answers {number!r}")
-        if len(self._calls.keys() | self._admitting) >= self._config.max_calls:
-            raise RefusedError(503, "all lines are busy", retry_after_s=10)
-        self._admitting.add(event.dialog)
+        agent = self._admission.agent_for(event.request)
+        call: SipCall | None = None
         try:
-            call: SipCall | None = None
             socket = await self._ports.open(
                 lambda data, source: call.rtp_received(data, source) if call else None
             )
-            try:
-                call, body = self._negotiate(event, number, agent, socket)
-            except SdpError as error:
-                socket.close()
-                raise RefusedError(error.status, str(error)) from error
-            return await self._answer(call, body)
         except NoPortError as error:
             raise RefusedError(503, str(error), retry_after_s=10) from error
-        finally:
-            self._admitting.discard(event.dialog)
+        try:
+            call, body = self._negotiate(event, agent, socket)
+        except BaseException:
+            socket.close()
+            raise
+        await self._answer(call, body)
+
+    def _has_room(self) -> bool:
+        return len(self._calls.keys() | self._admitting) < self._config.max_calls
 
     def _negotiate(
-        self, event: sip.InviteReceived, number: str, agent: Agent, socket: RtpSocket
+        self, event: sip.InviteReceived, agent: Agent, socket: RtpSocket
     ) -> tuple[SipCall, bytes]:
-        """The call, and the body of our 200: the answer, or our offer where the INVITE has none.
-
-        Raises:
-            SdpError: there is nothing we could agree on.
-        """
+        """The call, and the body of our 200: the answer, or our offer where the INVITE has none."""
         local = LocalMedia(
             address=self._endpoint.address_towards(event.source),
             port=socket.port,
             session_id=secrets.randbits(31),
             version=1,
-            codecs=(PCMU, PCMA),
+            codecs=CODECS,
         )
         media: Negotiated | None = answer(event.offer, local) if event.offer else None
         now = self._now_ms()
@@ -247,9 +225,9 @@ class SipServer:
             call=new_call_id(now, secrets.token_hex(5)),
             agent=agent,
             carrier="sip",
-            caller=_caller(event.request),
-            called=number,
-            carrier_call=_plain(event.request.call_id),
+            caller=caller_of(event.request),
+            called=number_called(event.request),
+            carrier_call=plain(event.request.call_id),
             codec=media.codec.name if media else PCMU.name,
             remote=f"{event.source[0]}:{event.source[1]}",
         )
@@ -257,6 +235,7 @@ class SipServer:
             event.dialog,
             started,
             local,
+            signalling=event.source,
             now_ms=self._now_ms,
             clock_ms=_clock_ms,
             hang_up=lambda call: self._end_call(call, Ending.AGENT_HUNG_UP),
@@ -267,7 +246,7 @@ class SipServer:
         call.negotiated(media)
         return call, media.body
 
-    async def _answer(self, call: SipCall, body: bytes) -> SipCall | None:
+    async def _answer(self, call: SipCall, body: bytes) -> None:
         self._calls[call.dialog] = call
         self._endpoint.ring(call.dialog)
         try:
@@ -279,11 +258,31 @@ class SipServer:
             raise RefusedError(503, f"the bus is away: {error}", retry_after_s=5) from error
         if not self._endpoint.accept(call.dialog, body):
             self._finish(call, Ending.CANCELLED)
-            return None
+            return
         call.answered = True
-        return call
+        _log.info("sip.answered", call=call.started.call, number=call.started.called)
 
     # -- what happens in a call
+
+    def _acknowledged(self, call: SipCall, body: bytes) -> None:
+        if body or not call.has_media:
+            self._answered_late(call, body)
+        if not call.over and not call.connected:
+            call.connected = True
+            self._spawn(self._connect(call))
+
+    async def _connect(self, call: SipCall) -> None:
+        """The caller is there: media flows, and the pools get work.
+
+        Not before the ACK: whoever sends INVITEs in others' names must not make us send their
+        audio there, nor have an agent speak to nobody (RFC 8445 19.5.1, the voice hammer).
+        """
+        with bind_call(call.started.call):
+            try:
+                await self._engine.connect(call.leg)
+            except (BusError, OSError) as error:
+                _log.error("sip.no_bus", error=str(error))
+                self._give_up(call.started.call, Ending.BUS_LOST)
 
     def _answered_late(self, call: SipCall, body: bytes) -> None:
         """The ACK brings the answer to the offer in our 200 (RFC 3261 13.2.1)."""
@@ -316,7 +315,7 @@ class SipServer:
                     continue
                 if call.leg.position > self._config.max_call_s * SAMPLE_RATE:
                     self._end_call(call, Ending.TOO_LONG)
-                elif not call.on_hold and call.last_packet_ms < oldest:
+                elif not call.on_hold and call.heard_ms < oldest:
                     self._end_call(call, Ending.MEDIA_TIMEOUT)
 
     def _give_up(self, call_id: CallId, why: Ending) -> None:
@@ -338,8 +337,7 @@ class SipServer:
             return
         call.over = True
         self._calls.pop(call.dialog, None)
-        if not self._calls:
-            self._empty.set()
+        self._fewer.set()
         self._spawn(self._end(call, why), name=f"end {call.started.call}")
 
     async def _end(self, call: SipCall, why: Ending) -> None:
@@ -366,14 +364,3 @@ class SipServer:
 def _clock_ms() -> float:
     """A clock that does not jump, ms: for what is timed, not for what is told."""
     return asyncio.get_running_loop().time() * 1000
-
-
-def _caller(request: Request) -> str:
-    """Whoever calls, by number or user; by host where the URI has neither."""
-    uri = request.from_.uri
-    return _plain(uri.user) or (uri.host if isinstance(uri, SipUri) else "anonymous")
-
-
-def _plain(text: str) -> str:
-    """What the peer wrote, as text: octets that are no UTF-8 have no place in a log."""
-    return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")

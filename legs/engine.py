@@ -1,6 +1,6 @@
-"""All legs of an ingress: one tick, one pipelined write and one read for all of them.
+"""All legs of an ingress: one tick, one write and one read for all of them.
 
-    ticker -> every leg moves a frame each way -> frames of all legs in one pipeline -> {call}:in
+    ticker -> every leg moves a frame each way -> frames of all legs in one write -> {call}:in
     one Tail  {call}:out, {call}:events -> the leg they belong to
 
 Ticks never wait for the bus. What it has not taken yet is kept, up to the bus patience; then the
@@ -18,6 +18,7 @@ import structlog
 
 from bus import audio, topics
 from bus.broker import BusError
+from bus.capture import Capture
 from bus.jobs import AnswerTurn, CallChanged, HearCall, RecordCall
 from bus.session import BusSession
 from bus.tasks import stop
@@ -51,9 +52,12 @@ class MediaEngine:
         that it has not taken, s. FAILED: the call's own leg made a mistake.
         """
         self._session = session
+        self._capture = Capture(session.redis)
         self._now_ms = now_ms
         self._tell_lost = give_up
         self._patience_frames = int(patience_s * 1000 / FRAME_MS)
+        #: Begun and not ended, with or without media yet: the bus must see them alive.
+        self._open: set[CallId] = set()
         self._legs: dict[CallId, Leg] = {}
         self._following: dict[CallId, AsyncExitStack] = {}
         self._frames: list[tuple[CallId, audio.InFrame]] = []
@@ -69,7 +73,7 @@ class MediaEngine:
     @property
     def calls(self) -> list[CallId]:
         """The calls this process carries."""
-        return list(self._legs)
+        return list(self._open)
 
     async def start(self) -> None:
         for name, work in (
@@ -89,12 +93,20 @@ class MediaEngine:
     async def open(self, started: e.CallStarted) -> None:
         """Begin the call's log. Nothing of the call happens before this is on the bus.
 
+        It ends with `end`, also where `connect` never came.
+
         Raises:
             BusError: the bus did not take it; refuse the call.
         """
-        await self._session.log.append(started.call, started)
-        await self._session.presence.beat([started.call], self._now_ms())
-        await self._session.topics.lifecycle.publish(CallChanged(call=started.call, event=started))
+        call = started.call
+        self._open.add(call)
+        try:
+            await self._session.log.append(call, started)
+            await self._session.presence.beat([call], self._now_ms())
+            await self._session.topics.lifecycle.publish(CallChanged(call=call, event=started))
+        except BaseException:
+            self._open.discard(call)
+            raise
 
     async def connect(self, leg: Leg) -> None:
         """Media flows: the leg gets its ticks, and the pools are asked to listen and to greet.
@@ -125,6 +137,7 @@ class MediaEngine:
     async def end(self, started: e.CallStarted, *last: e.Event, ended: e.CallEnded) -> None:
         """Write the call's last entries and ask for its recording; waits until the bus has them."""
         call = started.call
+        self._open.discard(call)
         leg = self._legs.pop(call, None)
         if leg is not None:
             leg.close()
@@ -189,16 +202,7 @@ class MediaEngine:
         self, frames: list[tuple[CallId, audio.InFrame]], events: dict[CallId, list[e.Event]]
     ) -> None:
         if frames:
-            pipe = self._session.redis.pipeline(transaction=False)
-            for call, frame in frames:
-                pipe.execute_command(
-                    "XADD", topics.audio_in(call), "MAXLEN", "~", topics.AUDIO_MAXLEN,
-                    audio.frame_id(frame.seq), audio.IN_FIELD, audio.encode_frame(frame),
-                )  # fmt: skip
-            for answer in await pipe.execute(raise_on_error=False):
-                # A frame that a retried write brings twice is refused by its id: no error of ours.
-                if isinstance(answer, BusError) and "equal or smaller" not in str(answer):
-                    raise answer
+            await self._capture.write(frames)
             for direction in ("in", "out"):  # a tick moves a frame each way
                 metrics.AUDIO_CHUNKS.labels("ingress", direction).inc(len(frames))
         while events:
@@ -227,8 +231,8 @@ class MediaEngine:
             await asyncio.sleep(_BEAT_S)
 
     def _give_up(self) -> None:
-        if self._legs:
-            _log.error("bus.lost", calls=len(self._legs))
+        if self._open:
+            _log.error("bus.lost", calls=len(self._open))
         self._frames.clear()
         for call in self.calls:
             self._tell_lost(call, Ending.BUS_LOST)

@@ -30,6 +30,20 @@ def local_address_towards(host: str) -> str:
         return address
 
 
+def cannot_bind(kind: socket.SocketKind, host: str, port: int) -> str | None:
+    """Why nothing can listen there now; None if something can."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family, kind) as probe:
+        if kind is socket.SOCK_STREAM:
+            # As the server itself binds: a port in TIME_WAIT is free.
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            return error.strerror or str(error)
+    return None
+
+
 def free_udp_port(host: str) -> int:
     """A UDP port that is free now."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:

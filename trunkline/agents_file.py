@@ -7,14 +7,14 @@ then traced back to them.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from pathlib import Path
 from typing import Any, get_args
 
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from calls.agent import Agents
+from calls.agent import Agent, Agents
 from trunkline.errors import UserError
 
 #: Ample for hundreds of agents; a prompt alone may have 20,000 characters.
@@ -25,9 +25,15 @@ _MAX_DEPTH = 20
 
 Path_ = tuple[str | int, ...]
 
-_MENDS = {
-    "string_type": "put it in quotes",
-    "missing": "add it",
+#: Looks at one stage of an agent. Gives what is wrong with it, a finding per line; "" if nothing.
+Judge = Callable[[Agent], str]
+
+_MENDS = {"string_type": "put it in quotes", "missing": "add it"}
+#: What pydantic says in Python's words, in YAML's.
+_SAID = {
+    "tuple_type": "write a list",
+    "dict_type": "write `key: value` lines",
+    "model_type": "write `key: value` lines",
     "too_short": "add at least one",
 }
 
@@ -36,8 +42,13 @@ class AgentsFileError(UserError):
     """The agents' file is wrong. Each line of the message reads `file:line: what; mend`."""
 
 
-def load_agents(file: Path) -> Agents:
+def load_agents(file: Path, stage: str = "", judge: Judge = lambda _: "") -> Agents:
     """Read the agents' file.
+
+    Args:
+        file: Where it is.
+        stage: "asr", "llm" or "tts": where a finding of the judge stands in the file.
+        judge: Whoever knows more of that stage than this file's form.
 
     Raises:
         AgentsFileError: it is not there, not YAML, or says something no agent has.
@@ -54,10 +65,12 @@ def load_agents(file: Path) -> Agents:
         raise AgentsFileError(f"{file}: not UTF-8 text; save it as UTF-8") from None
     except OSError as error:
         raise AgentsFileError(f"{file}: cannot be read: {error.strerror}") from None
-    return parse_agents(text, str(file))
+    return parse_agents(text, str(file), stage, judge)
 
 
-def parse_agents(text: str, name: str = "agents.yaml") -> Agents:
+def parse_agents(
+    text: str, name: str = "agents.yaml", stage: str = "", judge: Judge = lambda _: ""
+) -> Agents:
     """Read the text of an agents' file; `name` stands in the messages.
 
     Raises:
@@ -79,12 +92,19 @@ def parse_agents(text: str, name: str = "agents.yaml") -> Agents:
         raise AgentsFileError(f"{name}:{line}: not YAML: {error.reason}") from None
     builder.refuse_namesakes(data)
     try:
-        return Agents.model_validate(data)
+        agents = Agents.model_validate(data)
     except ValidationError as error:
         # A list whose items are wrong is said to be too short besides: that helps nobody.
         found = [one for one in error.errors() if one["type"] != "too_short"] or error.errors()
         lines = [f"{name}:{builder.line_of(one['loc'])}: {_explain(one)}" for one in found]
         raise AgentsFileError("\n".join(lines)) from None
+    if findings := [
+        f"{name}:{builder.line_of(('agents', index, stage))}: {finding}"
+        for index, agent in enumerate(agents.agents)
+        for finding in judge(agent).splitlines()
+    ]:
+        raise AgentsFileError("\n".join(findings))
+    return agents
 
 
 class _Builder:
@@ -168,11 +188,11 @@ def _explain(error: Any) -> str:
     where = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in path)[1:]
     if kind == "extra_forbidden":
         return f"{where}: no such key{_nearest(path)}"
-    message = error["msg"].removeprefix("Value error, ")
+    message = _SAID.get(kind, error["msg"].removeprefix("Value error, "))
     message = message[:1].lower() + message[1:]
     given = error["input"]
     if kind not in ("missing", "value_error", "too_short") and not isinstance(given, dict | list):
-        message += f", not {given!r}"[:100]
+        message += f", not {given!r}"[:100] if given is not None else "; nothing stands there"
     mend = _MENDS.get(kind)
     return f"{where or 'the file'}: {message}" + (f"; {mend}" if mend else "")
 

@@ -52,12 +52,13 @@ async def open_bus(settings: Settings) -> AsyncIterator[BusView]:
         UserError: there is no bus, or it does not answer.
     """
     url = with_bus(settings).bus_url or ""
+    try:
+        server = await check(url)
+    except BusUnavailableError as error:
+        raise UserError(f"{error}; start it, or mend TRUNKLINE_BUS_URL") from error
     redis = connect(url)
     try:
-        server = await check(redis)
         queues: dict[str, Leases] = {pool: Leases(redis, pool, "onlooker") for pool in POOLS}
         yield BusView(server, Presence(redis), CallLog(redis), queues)
-    except BusUnavailableError as error:
-        raise UserError(f"{error}; start it, or mend TRUNKLINE_BUS_URL ({url})") from error
     finally:
         await redis.aclose()

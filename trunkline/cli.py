@@ -85,6 +85,12 @@ def _role(role: str, ready_fd: int) -> None:
 
     def ready(announcement: dict[str, object]) -> None:
         if ready_fd < 0:
+            if "password" in announcement:
+                typer.echo(
+                    f"dashboard password: {announcement['password']} "
+                    "(made now, shown only this once)",
+                    err=True,
+                )
             return
         line = {"event": "ready", "role": role, "pid": os.getpid(), **announcement}
         with os.fdopen(ready_fd, "w") as pipe:

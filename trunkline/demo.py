@@ -33,6 +33,8 @@ from storage import migrate
 from telemetry.log import configure
 from trunkline import history
 from trunkline.buses import BusView, open_bus
+from trunkline.children import Announcement
+from trunkline.data_dir import keep_private, new_folder_in
 from trunkline.errors import UserError
 from trunkline.listen import HostPort, SipListen, parse_sip_listen
 from trunkline.settings import EXAMPLE_AGENTS, Settings
@@ -43,7 +45,7 @@ CALLERS = Path(__file__).parent / "callers"
 
 #: How much of the agent's speech must be found in what the caller heard.
 ARRIVED = 0.9
-_RECORDED_SECONDS = 20.0
+_RECORDED_SECONDS = 60.0
 _LOOK_SECONDS = 0.2
 
 
@@ -55,6 +57,18 @@ class Line:
     said: str
     #: A regular expression for the agent's answer.
     expects: str
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What came of a run."""
+
+    #: What `--json` prints.
+    report: dict[str, Any]
+    #: The share of the agent's speech that was found in what the caller heard.
+    arrived: float
+    #: Why it failed, for people; empty if it did not.
+    wrong: tuple[str, ...]
 
 
 def load_script(caller: str) -> tuple[Line, ...]:
@@ -85,7 +99,8 @@ def run_demo(settings: Settings, *, caller: str, as_json: bool, keep: bool) -> i
         0 if all was as it must be, else 1.
     """
     lines = load_script(caller)
-    folder = settings.data_dir / time.strftime("demo-%Y%m%d-%H%M%S")
+    keep_private()
+    folder = new_folder_in(settings.data_dir, time.strftime("demo-%Y%m%d-%H%M%S"))
     own = settings.model_copy(
         update={
             "data_dir": folder,
@@ -125,7 +140,6 @@ class Demo:
 
     async def run(self, *, as_json: bool, keep: bool) -> int:
         """Start, call, check, stop."""
-        self._settings.data_dir.mkdir(mode=0o700, parents=True)
         self._tell("Starting the bus and six roles, each a process of its own ...")
         await migrate.upgrade(self._settings.database_url)
         started = time.monotonic()
@@ -135,17 +149,17 @@ class Demo:
             self._tell(f"All ready after {time.monotonic() - started:.1f} s.\n")
             self._settings = self._settings.model_copy(update={"bus_url": stack.bus_url})
             call = await self._call(announcement["sip"])
-            result = self._check(await self._recorded(call))
-            self._conclude(result, announcement["http"] if keep else None)
+            verdict = self._check(await self._recorded(call))
+            self._conclude(verdict, announcement, keep=keep)
             if as_json:
-                sys.stdout.write(json.dumps(result) + "\n")
+                sys.stdout.write(json.dumps(verdict.report) + "\n")
                 sys.stdout.flush()
             if keep:
-                self._tell(f"Password {announcement.get('password')}. Ctrl-C stops it.")
+                self._tell("Ctrl-C stops it.")
                 await _told_to_stop()
         finally:
             await stack.stop()
-        return 0 if result["ok"] else 1
+        return 0 if verdict.report["ok"] else 1
 
     async def _call(self, sip: str) -> CallId:
         """Have the softphone call, and print the conversation as the log grows."""
@@ -199,33 +213,42 @@ class Demo:
                 raise UserError(f"call {call} was not recorded within {_RECORDED_SECONDS:.0f} s")
             await asyncio.sleep(_LOOK_SECONDS)
 
-    def _check(self, call: history.Json) -> dict[str, Any]:
+    def _check(self, call: history.Json) -> Verdict:
         """Compare what happened with what must have."""
         turns = [turn for turn in call["turns"] if turn["number"] > 0]
         report = []
-        ok = len(turns) == len(self._lines)
+        wrong = []
+        if len(turns) != len(self._lines):
+            wrong.append(f"{len(self._lines)} turns were said, {len(turns)} heard")
         for line, turn in zip(self._lines, turns, strict=False):
-            understood = turn["caller_text"].lower().strip(" .?!") == line.said
-            answered = re.search(line.expects, turn["agent_text"], re.IGNORECASE | re.DOTALL)
-            ok = ok and understood and answered is not None
+            heard, answer = turn["caller_text"], turn["agent_text"]
+            if heard.lower().strip(" .?!") != line.said:
+                wrong.append(f"{line.said!r} was heard as {heard!r}")
+            if not re.search(line.expects, answer, re.IGNORECASE | re.DOTALL):
+                wrong.append(f"{line.said!r} was answered {answer!r}, not {line.expects!r}")
             report.append(
                 {
                     "said": line.said,
-                    "heard": turn["caller_text"],
-                    "answer": turn["agent_text"],
+                    "heard": heard,
+                    "answer": answer,
                     "voice_to_voice_ms": turn["voice_to_voice_ms"],
                     "stages_ms": turn["stages_ms"],
                 }
             )
         arrived = self._arrived(call["recording_file"])
-        return {
-            "ok": ok and arrived >= ARRIVED,
-            "call_id": call["id"],
-            "turns": report,
-            "recording": call["recording_file"],
-            "caller_heard": str(self._heard_file),
-            "arrived": round(arrived, 3),
-        }
+        if arrived < ARRIVED:
+            wrong.append(f"{arrived:.0%} of the agent's speech arrived, {ARRIVED:.0%} must")
+        return Verdict(
+            {
+                "ok": not wrong,
+                "call_id": call["id"],
+                "turns": report,
+                "recording": call["recording_file"],
+                "caller_heard": str(self._heard_file),
+            },
+            arrived,
+            tuple(wrong),
+        )
 
     def _arrived(self, recording: str | None) -> float:
         """The share of the agent's speech, as we recorded it, that the caller's phone heard."""
@@ -237,27 +260,25 @@ class Demo:
         with self._heard_file.open("rb") as file:
             return coverage(agent, to_samples(read_mono(file)))
 
-    def _conclude(self, result: dict[str, Any], http: str | None) -> None:
-        for turn in result["turns"]:
-            if turn["heard"].lower().strip(" .?!") != turn["said"]:
-                self._tell(f"WRONG: {turn['said']!r} was heard as {turn['heard']!r}")
-        if len(result["turns"]) != len(self._lines):
-            self._tell(f"WRONG: {len(self._lines)} turns were said, {len(result['turns'])} heard")
+    def _conclude(self, verdict: Verdict, announcement: Announcement, *, keep: bool) -> None:
+        report = verdict.report
         self._tell("")
+        for wrong in verdict.wrong:
+            self._tell(f"WRONG: {wrong}")
         self._tell(
-            f"{result['arrived']:.0%} of the agent's speech was found in what the caller heard."
+            f"{verdict.arrived:.0%} of the agent's speech was found in what the caller heard."
         )
-        self._tell(f"Recording (left: caller, right: agent)  {result['recording']}")
-        self._tell(f"What the caller's phone heard           {result['caller_heard']}")
-        page = f"/calls/{result['call_id']}"
-        if http is not None:
-            self._tell(f"The call's page                         {http}{page}")
+        self._tell(f"Recording (left: caller, right: agent)  {report['recording']}")
+        self._tell(f"What the caller's phone heard           {report['caller_heard']}")
+        page = f"/calls/{report['call_id']}"
+        if keep:
+            self._tell(f"The call's page                         {announcement['http']}{page}")
         else:
-            self._tell(
-                "To see the call's page: "
-                f"TRUNKLINE_DATA_DIR={self._settings.data_dir} make up, then {page}"
-            )
-        self._tell("The demo succeeded." if result["ok"] else "The demo FAILED.")
+            self._tell(f"To see it: TRUNKLINE_DATA_DIR={self._settings.data_dir} make up")
+            self._tell(f"The call's page is then {page} of the dashboard that it names.")
+        if "password" in announcement:
+            self._tell(f"The dashboard's password there is {announcement['password']}")
+        self._tell("The demo succeeded." if report["ok"] else "The demo FAILED.")
 
 
 async def _told_to_stop() -> None:

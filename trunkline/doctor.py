@@ -15,7 +15,7 @@ from calls.agent import Agent, Agents, ProviderSpec
 from storage import migrate
 from storage.errors import DatabaseUnavailableError, DatabaseUrlError
 from trunkline import embedded_bus
-from trunkline.addresses import reachable
+from trunkline.addresses import cannot_bind, reachable
 from trunkline.agents_file import load_agents
 from trunkline.buses import open_bus
 from trunkline.errors import UserError
@@ -104,9 +104,7 @@ async def _bus(settings: Settings) -> Finding:
     except UserError as error:
         return Finding("bus", "bad", str(error))
     except TimeoutError:
-        return Finding(
-            "bus", "bad", f"{settings.bus_url} does not answer; start it or mend the URL"
-        )
+        return Finding("bus", "bad", "it does not answer; start it, or mend TRUNKLINE_BUS_URL")
 
 
 async def _database(settings: Settings) -> Finding:
@@ -135,7 +133,7 @@ def _ports(settings: Settings, *, running: bool) -> Iterator[Finding]:
         ("SIP port", socket.SOCK_DGRAM, sip.host, sip.port, "TRUNKLINE_SIP_LISTEN"),
         ("HTTP port", socket.SOCK_STREAM, http.host, http.port, "TRUNKLINE_HTTP_LISTEN"),
     ):
-        trouble = _cannot_bind(kind, host, port)
+        trouble = cannot_bind(kind, host, port)
         if trouble is None:
             yield Finding(name, "ok", f"{host}:{port} is free")
         elif running:
@@ -143,7 +141,7 @@ def _ports(settings: Settings, *, running: bool) -> Iterator[Finding]:
         else:
             yield Finding(name, "bad", f"{host}:{port}: {trouble}; free it or set {variable}")
     ports = settings.rtp_ports
-    trouble = _cannot_bind(socket.SOCK_DGRAM, sip.host, ports.first)
+    trouble = cannot_bind(socket.SOCK_DGRAM, sip.host, ports.first)
     if trouble is not None and not running:
         yield Finding("RTP ports", "warning", f"{ports.first}: {trouble}; busy ports are left out")
     elif ports.pairs < settings.max_calls:
@@ -155,19 +153,6 @@ def _ports(settings: Settings, *, running: bool) -> Iterator[Finding]:
         )
     else:
         yield Finding("RTP ports", "ok", f"{ports}, enough for {ports.pairs} calls")
-
-
-def _cannot_bind(kind: socket.SocketKind, host: str, port: int) -> str | None:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.socket(family, kind) as probe:
-        if kind is socket.SOCK_STREAM:
-            # As the server itself binds: a port in TIME_WAIT is free.
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, port))
-        except OSError as error:
-            return error.strerror or str(error)
-    return None
 
 
 def _public_address(settings: Settings) -> Finding:

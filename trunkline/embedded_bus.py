@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import fcntl
 import hashlib
 import importlib.util
 import os
@@ -20,6 +21,7 @@ import socket
 import subprocess
 import tempfile
 from pathlib import Path
+from typing import IO
 
 from trunkline.children import Announcement, Child, ChildFailedError
 from trunkline.errors import UserError
@@ -94,9 +96,7 @@ def command(server: Path, data_dir: Path) -> list[str]:
             f"{path.parent} belongs to somebody else; choose a shorter TRUNKLINE_DATA_DIR"
         )
     if _reply(path):  # -LOADING counts too: it is there
-        raise UserError(
-            f"Trunkline runs already in {data_dir}: stop it, or choose another TRUNKLINE_DATA_DIR"
-        )
+        raise _taken(data_dir)
     options = {
         "port": "0",
         "unixsocket": str(path),
@@ -114,6 +114,29 @@ def command(server: Path, data_dir: Path) -> list[str]:
         str(server),
         *(word for name, value in options.items() for word in (f"--{name}", value)),
     ]
+
+
+def claim(data_dir: Path) -> IO[bytes]:
+    """Hold the bus of a DATA_DIR for as long as the file is open: of two starts at once, one wins.
+
+    A second server would take the socket from the first, and write into its file.
+
+    Raises:
+        UserError: somebody holds it.
+    """
+    file = (data_dir / "bus" / "lock").open("wb")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        file.close()
+        raise _taken(data_dir) from None
+    return file
+
+
+def _taken(data_dir: Path) -> UserError:
+    return UserError(
+        f"Trunkline runs already in {data_dir}: stop it, or choose another TRUNKLINE_DATA_DIR"
+    )
 
 
 class ServerReadiness:

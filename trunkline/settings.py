@@ -8,6 +8,7 @@ A value comes from `TRUNKLINE_<NAME>` in the environment, else from `<name>` in 
 from __future__ import annotations
 
 import difflib
+import ipaddress
 import os
 import re
 import tomllib
@@ -30,6 +31,8 @@ CONFIG_VARIABLE = "TRUNKLINE_CONFIG"
 CONFIG_FILE = "trunkline.toml"
 EXAMPLE_AGENTS = Path(__file__).with_name("agents.example.yaml")
 
+#: It ends in letters: what ends in digits was meant to be an address.
+_HOST_NAME = re.compile(r"(?=.{1,253}$)([\w-]+\.)*[A-Za-z][\w-]*")
 _SECRET_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
 _DATABASES = (
     "sqlite:///",
@@ -163,7 +166,7 @@ class Settings(BaseSettings):
     @field_validator("public_address")
     @classmethod
     def _an_address(cls, value: str | None) -> str | None:
-        if value is not None and not re.fullmatch(r"[0-9A-Fa-f.:]{2,45}|[\w.-]{1,253}", value):
+        if value is not None and not _is_address(value) and not _HOST_NAME.fullmatch(value):
             raise ValueError("write an IP address alone, without a port, like 203.0.113.7")
         return value
 
@@ -257,6 +260,14 @@ def load_settings(**values: Any) -> Settings:
         raise SettingsError("\n".join(_explain(one, file) for one in error.errors())) from None
 
 
+def _is_address(text: str) -> bool:
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return True
+
+
 def _check_file(file: Path) -> None:
     try:
         content = tomllib.loads(file.read_text("utf-8"))
@@ -283,6 +294,7 @@ def _explain(error: Any, file: Path | None) -> str:
     variable = PREFIX + name.upper()
     in_file = file is not None and variable not in os.environ
     where = f"{file}: {name} = " if in_file else f"{variable}="
-    shown = "(hidden)" if name == "admin_password" else repr(error["input"])
+    secret = name == "admin_password" or "@" in str(error["input"])
+    shown = "(hidden)" if secret else repr(error["input"])
     message = error["msg"].removeprefix("Value error, ")
     return f"{where}{shown}: {message}"

@@ -144,6 +144,7 @@ class Softphone:
         self._target = target
         self._heard = HeardAudio()
         self._refusal: str | None = None
+        self._inviting = False
         address = local_address_towards(target.host)
         rtp_port = free_udp_port(address)
         self._phone: Any = VoIPPhone(
@@ -190,6 +191,7 @@ class Softphone:
         sip.NSD = self._phone.NSD = True
 
     def _invite(self) -> Any:
+        self._inviting = True
         try:
             return self._phone.call(self._target.user)
         except TimeoutError:
@@ -197,6 +199,8 @@ class Softphone:
             raise CallRefusedError(
                 self._refusal or f"nobody answers SIP at {host}:{port} for {user!r}"
             ) from None
+        finally:
+            self._inviting = False
 
     def _wait_until_answered(self, call: Any) -> None:
         deadline = time.monotonic() + _ANSWER_SECONDS
@@ -211,10 +215,13 @@ class Softphone:
         """Take the final answers that pyVoIP knows nothing of, and acknowledge them."""
         status = getattr(message.status, "value", 0)
         method = message.headers.get("CSeq", {}).get("method")
-        if method == "INVITE" and status >= 300 and status not in (401, 404, 503):
+        its_own = (401,) if self._inviting else (401, 404, 503)
+        if method == "INVITE" and status >= 300 and status not in its_own:
             self._refusal = f"the call was refused: {status} {message.status.phrase}"
             sip = self._phone.sip
             sip.out.sendto(sip.gen_ack(message).encode(), (sip.server, sip.port))
+            if self._inviting:  # it would go on waiting for 100 or 180, for ever
+                raise CallRefusedError(self._refusal)
             return
         self._parse_message(message)
 

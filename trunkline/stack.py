@@ -12,6 +12,7 @@ import contextlib
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import IO
 
 from telemetry.log import get_logger
 from trunkline import embedded_bus
@@ -106,6 +107,7 @@ class Stack:
         self._command = command
         self._parts: list[Part] = []
         self._bus: Part | None = None
+        self._claim: IO[bytes] | None = None
         self._watchers: list[asyncio.Task[None]] = []
         self.bus_url = settings.bus_url or ""
 
@@ -125,6 +127,7 @@ class Stack:
         except BaseException:
             self.kill()
             await asyncio.gather(*(child.process.wait() for child in self._children()))
+            self._release()
             raise
         self._watchers = [
             asyncio.create_task(self._keep_running(part), name=f"keep {part.role} running")
@@ -165,11 +168,16 @@ class Stack:
             )
         if self._bus is not None and self._bus.child is not None:
             await self._bus.child.stop(_STOP_SECONDS)
+        self._release()
 
     def kill(self) -> None:
         """End everything at once."""
         for child in self._children():
             child.kill()
+
+    def _release(self) -> None:
+        if self._claim is not None:
+            self._claim.close()
 
     def _everything(self) -> list[Part]:
         return [*([self._bus] if self._bus else []), *self._parts]
@@ -194,10 +202,11 @@ class Stack:
         if self._settings.bus_url is not None:
             return
         data_dir = self._settings.data_dir
-        server = embedded_bus.find_server()
+        command = embedded_bus.command(embedded_bus.find_server(), data_dir)
+        self._claim = embedded_bus.claim(data_dir)
         self._bus = Part(
             "bus",
-            embedded_bus.command(server, data_dir),
+            command,
             self._settings.as_environment(),
             embedded_bus.ServerReadiness(data_dir),
             announces=False,

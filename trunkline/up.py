@@ -5,25 +5,26 @@ from __future__ import annotations
 import asyncio
 import json
 import signal
+import socket
 import sys
 from collections.abc import Mapping
 
-from bus.broker import BusUnavailableError, check, connect
+from bus.broker import BusUnavailableError, check
 from calls.agent import Agents
 from storage import migrate
 from storage.errors import DatabaseUnavailableError, DatabaseUrlError
 from telemetry.log import configure, get_logger
 from trunkline import embedded_bus
-from trunkline.addresses import reachable
+from trunkline.addresses import cannot_bind, reachable
 from trunkline.agents_file import load_agents
 from trunkline.children import Announcement
+from trunkline.data_dir import keep_private, prepare
 from trunkline.errors import UserError
 from trunkline.listen import parse_sip_listen
 from trunkline.settings import Settings, did_you_mean, unknown_variables
 from trunkline.stack import Stack
 
 _WAIT_S = 1.0
-_PRIVATE = 0o700
 
 log = get_logger(__name__)
 
@@ -34,7 +35,7 @@ async def run_up(settings: Settings, sizes: Mapping[str, int], *, as_json: bool)
     Args:
         settings: As read.
         sizes: How many processes in each pool.
-        as_json: Print one JSON line when all are ready, and nothing else.
+        as_json: Print one JSON line on stdout when all are ready, and nothing else there.
 
     Returns:
         The exit status: 0 when it was told to stop.
@@ -42,11 +43,13 @@ async def run_up(settings: Settings, sizes: Mapping[str, int], *, as_json: bool)
     Raises:
         UserError: something must be mended first; nothing runs then.
     """
+    keep_private()
     configure("up", level=settings.log_level, fmt=settings.log_format)
     agents = load_agents(settings.agents)
     for name in unknown_variables():
         log.warning("settings.unknown_variable", name=name, hint=did_you_mean(name).lstrip("; "))
-    _make(settings)
+    prepare(settings.data_dir)
+    _check_ports(settings)
     if settings.bus_url is None:
         embedded_bus.find_server()
     stopping = asyncio.Event()
@@ -67,12 +70,7 @@ async def run_up(settings: Settings, sizes: Mapping[str, int], *, as_json: bool)
     told_to_stop = asyncio.create_task(stopping.wait(), name="told to stop")
     await asyncio.wait((starting, told_to_stop), return_when=asyncio.FIRST_COMPLETED)
     if starting.done():
-        announcement = starting.result()
-        sys.stdout.write(
-            json.dumps(announcement) if as_json else as_text(announcement, agents, settings)
-        )
-        sys.stdout.write("\n")
-        sys.stdout.flush()
+        _tell(starting.result(), agents, settings, as_json=as_json)
         await told_to_stop
         log.info("up.stopping")
         await stack.stop()
@@ -88,31 +86,49 @@ async def _start(settings: Settings, stack: Stack) -> Announcement:
     return await stack.start()
 
 
-def _make(settings: Settings) -> None:
-    try:
-        settings.data_dir.mkdir(mode=_PRIVATE, parents=True, exist_ok=True)
-    except OSError as error:
+def _check_ports(settings: Settings) -> None:
+    """Refuse in one line, before anything runs, what a role would refuse among all the others'.
+
+    Raises:
+        UserError
+    """
+    for kind, where, variable in (
+        (socket.SOCK_DGRAM, settings.sip_listen, "TRUNKLINE_SIP_LISTEN"),
+        (socket.SOCK_STREAM, settings.http_listen, "TRUNKLINE_HTTP_LISTEN"),
+    ):
+        if trouble := cannot_bind(kind, where.host, where.port):
+            raise UserError(f"cannot listen on {where}: {trouble}; free it, or set {variable}")
+    metrics = settings.metrics_listen
+    if metrics is not None and metrics.port != 0:
         raise UserError(
-            f"TRUNKLINE_DATA_DIR={settings.data_dir}: {error.strerror}; choose one you may write to"
-        ) from error
+            f"TRUNKLINE_METRICS_LISTEN={metrics}: six processes on one machine want six ports; "
+            f"write {metrics._replace(port=0)}, and `trunkline status` shows them"
+        )
+
+
+def _tell(announcement: Announcement, agents: Agents, settings: Settings, *, as_json: bool) -> None:
+    password = announcement.pop("password", None)
+    if as_json:
+        sys.stdout.write(json.dumps(announcement) + "\n")
+        if password is not None:
+            sys.stderr.write(f"dashboard password: {password} (made now, shown only this once)\n")
+    else:
+        sys.stdout.write(as_text(announcement, agents, settings, password) + "\n")
+    sys.stdout.flush()
 
 
 async def _wait_for_bus(settings: Settings) -> None:
     """A bus that is named is somebody else's: it may come up after us."""
     if settings.bus_url is None:
         return
-    redis = connect(settings.bus_url)
-    try:
-        while True:
-            try:
-                await check(redis)
-            except BusUnavailableError as error:
-                log.warning("up.waiting_for_bus", url=settings.bus_url, reason=str(error))
-                await asyncio.sleep(_WAIT_S)
-            else:
-                return
-    finally:
-        await redis.aclose()
+    while True:
+        try:
+            await check(settings.bus_url)
+        except BusUnavailableError as error:
+            log.warning("up.waiting_for_bus", reason=str(error))
+            await asyncio.sleep(_WAIT_S)
+        else:
+            return
 
 
 async def _migrate(settings: Settings) -> None:
@@ -128,7 +144,9 @@ async def _migrate(settings: Settings) -> None:
             return
 
 
-def as_text(announcement: Announcement, agents: Agents, settings: Settings) -> str:
+def as_text(
+    announcement: Announcement, agents: Agents, settings: Settings, password: str | None
+) -> str:
     """Tell people which number to dial, from what, and where the dashboard is."""
     listen = parse_sip_listen(announcement["sip"])
     host = reachable(listen.host, settings.public_address)
@@ -145,8 +163,11 @@ def as_text(announcement: Announcement, agents: Agents, settings: Settings) -> s
         f"  Twilio     <Dial><Sip>{public}</Sip></Dial>, or a SIP trunk with that origination URI",
         f"  Dashboard  {announcement['http']}",
     ]
-    if "password" in announcement:
-        lines.append(f"  Password   {announcement['password']}   (made now, shown only this once)")
+    if password is not None:
+        lines.append(f"  Password   {password}   (made now, shown only this once)")
+    elif settings.admin_password is None:
+        lines.append("  Password   as shown on the first start; if it is lost, remove")
+        lines.append(f"             {settings.data_dir}/admin-password.hash and start anew")
     lines += ["", f"  Agents     {settings.agents}", "  Ctrl-C stops it."]
     return "\n".join(lines)
 

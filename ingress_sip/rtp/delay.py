@@ -47,6 +47,11 @@ class DelayEstimator:
         return self._sorted[0] if self._sorted else 0.0
 
     @property
+    def spread_ms(self) -> float:
+        """How long after `base_ms` the slowest packet of the window could have been played."""
+        return self._sorted[-1] - self._sorted[0] if self._sorted else 0.0
+
+    @property
     def target_ms(self) -> float:
         """How long after `base_ms` a packet should be played."""
         count = len(self._sorted)

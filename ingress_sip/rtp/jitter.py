@@ -31,9 +31,12 @@ _HELD_SLOTS: Final = 4
 """So many slots of an empty buffer are concealed; then it is a pause."""
 _REMEMBERED: Final = 512
 """Packet numbers known as seen; more than MAX_MISORDER."""
-# Playing starts within 10 ms of the target; off by more than these, a slot brings it nearer.
+# How far off its target the delay must be for a slot to bring it nearer. From "little" to "long" is
+# more than a slot, or inserting and dropping would take turns; what is longer than its target only
+# by so much is left as it is for a packet that needs it.
 _LITTLE_MS: Final = 15.0
-_LONG_MS: Final = 25.0
+_LONG_MS: Final = 10.0
+_LONGER_MS: Final = 25.0
 _MUCH_MS: Final = 60.0
 _PATIENCE_MS: Final = 2000.0
 _CUT_EVERY_MS: Final = 1000.0
@@ -295,7 +298,8 @@ class JitterBuffer:
             self._cut_from_ms = None
         elif self._cut_from_ms is None:
             self._cut_from_ms = now_ms + _PATIENCE_MS
-        if excess <= _LONG_MS:
+        needed = self._delay.spread_ms > delay - FRAME_MS
+        if excess <= (_LONGER_MS if needed else _LONG_MS):
             return Frame(payload)
         adjoins = self._segments and self._segments[0].start <= self._cursor
         following = self._peek() if adjoins else None

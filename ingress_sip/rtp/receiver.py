@@ -7,7 +7,7 @@ from enum import Enum, auto
 from typing import Final, NamedTuple
 
 from ingress_sip.rtp.jitter import Frame, JitterBuffer, JitterCounters, Missing
-from ingress_sip.rtp.packet import RtpError, RtpPacket, parse
+from ingress_sip.rtp.packet import RtpError, RtpPacket, is_rtcp, parse
 from ingress_sip.rtp.plc import Concealer
 from ingress_sip.rtp.quality import burst_ratio, mean_opinion_score, r_factor
 from ingress_sip.rtp.reception import Reception
@@ -70,9 +70,10 @@ class RtpReceiver:
         payload_types: Mapping[int, Codec],
         event_type: int | None = None,
         announced: Address | None = None,
+        signalling: str | None = None,
     ) -> None:
         """What the answer agreed: codecs and telephone-event by payload type; the peer's address
-        in its SDP.
+        in its SDP; the host that its signalling comes from.
         """
         self.ignored = 0
         """Packets of a payload type that nobody negotiated."""
@@ -82,7 +83,7 @@ class RtpReceiver:
         """RFC 3550 statistics of the present SSRC, for RTCP."""
         self._payload_types = dict(payload_types)
         self._event_type = event_type
-        self._lock = SourceLock(announced)
+        self._lock = SourceLock(announced, signalling)
         self._vad = EnergyVad()
         self._jitter = JitterBuffer(quiet=self._is_quiet)
         self._concealer = Concealer()
@@ -94,6 +95,11 @@ class RtpReceiver:
         """Where the peer's audio comes from, and ours should go; None before its first packet."""
         return self._lock.address
 
+    @property
+    def heard_ms(self) -> float | None:
+        """When the peer last sent anything; None before its first packet."""
+        return self._lock.heard_ms
+
     def renegotiate(
         self,
         payload_types: Mapping[int, Codec],
@@ -103,18 +109,24 @@ class RtpReceiver:
         """Take the outcome of another offer/answer. What is buffered is still played."""
         self._payload_types = dict(payload_types)
         self._event_type = event_type
-        self._lock.announced = announced
+        if announced is not None:
+            self._lock.announce(announced)
 
     def receive(self, datagram: bytes, source: Address, arrival_ms: float) -> tuple[Digit, ...]:
         """Take one datagram; give the keys that it says were let go.
 
         Raises RtpError for what is no RTP. Time is any clock in ms, the same as for `tick`.
         """
+        if is_rtcp(datagram):
+            # RFC 5761 section 4: from a peer that muxes though nobody agreed to; never audio.
+            self._lock.alive(source, arrival_ms)
+            return ()
         packet = parse(datagram)
         codec = self._payload_types.get(packet.payload_type)
         is_event = packet.payload_type == self._event_type
         if codec is None and not is_event and packet.payload_type != COMFORT_NOISE:
             self.ignored += 1
+            self._lock.alive(source, arrival_ms)
             return ()
         if codec is not None and codec is not Codec.PCMU:
             packet = packet._replace(payload=_as_ulaw(packet, codec))

@@ -57,7 +57,8 @@ class SipCore:
 
     `contact_for` says by which URI the peer at an address reaches us; `tokens` gives unguessable
     strings of token characters, for tags and branches; `user_agent` goes into Server and
-    User-Agent. With `max_transactions` alive, new INVITEs get 503.
+    User-Agent. `screen(invite)` raises SipError for an INVITE outside dialogs that is to be refused
+    at once, without a trace. With `max_transactions` alive, new INVITEs get 503.
     """
 
     def __init__(
@@ -66,6 +67,7 @@ class SipCore:
         contact_for: Callable[[Address], SipUri],
         tokens: Callable[[], str],
         user_agent: str,
+        screen: Callable[[Request], None] = lambda _: None,
         max_transactions: int = 10_000,
         timing: Timing = RFC_TIMING,
     ) -> None:
@@ -82,6 +84,7 @@ class SipCore:
             self._events,
             contact_for=contact_for,
             tokens=tokens,
+            screen=screen,
             identity=(("Allow", ", ".join(ALLOW)), self._server),
             product=user_agent,
         )

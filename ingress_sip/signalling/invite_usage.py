@@ -40,6 +40,9 @@ HeaderItems = tuple[tuple[str, str], ...]
 # 16.6 timer C: proxies give up on an unanswered INVITE after three minutes, and so do we.
 ANSWER_WITHIN = 180.0
 RETRY_AFTER = ("Retry-After", "5")
+# A lost ACK or two may be overtaken by re-INVITEs (RFC 5407 3.1.4); more of them are a storm, each
+# of whose 2xx would be resent for 32 s.
+MOST_UNACKNOWLEDGED = 4
 
 
 class InviteUsage:
@@ -53,6 +56,7 @@ class InviteUsage:
         *,
         contact_for: Callable[[Address], SipUri],
         tokens: Callable[[], str],
+        screen: Callable[[Request], None],
         identity: HeaderItems,
         product: str,
     ) -> None:
@@ -62,6 +66,7 @@ class InviteUsage:
         self._events = events
         self._contact_for = contact_for
         self._tokens = tokens
+        self._screen = screen
         self._identity = identity  # on each response that forms or changes a dialog
         self._user_agent = ("User-Agent", product)
         self._sessions: dict[DialogId, Session] = {}
@@ -90,6 +95,7 @@ class InviteUsage:
         if self._transactions.is_merged(request):
             raise SipError(482, "Loop Detected")  # 8.2.2.2
         self.check_open()
+        self._screen(request)
         dialog = Dialog.from_invite(request, source, self._tokens(), self._contact_for(source))
         session = Session(dialog, self._take_invite(request, source, now))
         self._sessions[dialog.id] = session
@@ -102,12 +108,15 @@ class InviteUsage:
             raise SipError(503, "Service Unavailable", [RETRY_AFTER])
         if session.phase is Phase.ENDING:
             raise SipError(481, "Call/Transaction Does Not Exist")
-        if session.invite is not None:
+        if session.invite is not None or len(session.unacknowledged) >= MOST_UNACKNOWLEDGED:
             # 14.2: a second INVITE before the first is answered; try again in 0 to 10 s.
             wait = hashlib.blake2s(self._tokens().encode(), digest_size=1).digest()[0] % 11
             raise SipError(500, "Request Pending", [("Retry-After", str(wait))])
         if any(self._unacknowledged[origin].offered for origin in session.unacknowledged):
             raise SipError(491, "Request Pending")  # our own offer still waits for its answer
+        if self._transactions.is_merged(request):
+            # 12.2.1.1: numbers go up. An ACK would not say which of the two it is for.
+            raise SipError(500, "CSeq Out of Order")
         session.dialog.receive(request, source)
         session.invite = self._take_invite(request, source, now)
         self._await_answer(session, request, now)
@@ -123,7 +132,8 @@ class InviteUsage:
         self._pending[session.invite.key] = session
         # 13.3.1: the invitation expires, with 487, when the peer says so or proxies would.
         expires = (request.headers.get("Expires") or "").strip()
-        seconds = int(expires) if expires.isdigit() and len(expires) < 9 else ANSWER_WITHIN
+        is_number = expires.isascii() and expires.isdigit() and len(expires) < 9
+        seconds = int(expires) if is_number else ANSWER_WITHIN
         due = now + min(seconds, ANSWER_WITHIN)
         self._surroundings.timers.set((session.invite.key, Timer.EXPIRES), due)
 

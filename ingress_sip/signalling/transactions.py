@@ -28,7 +28,7 @@ class Transactions:
         self._limit = limit
         self._servers: dict[TransactionKey, ServerTransaction] = {}
         self._clients: dict[TransactionKey, NonInviteClient] = {}
-        self._initial_invites: set[Origin] = set()
+        self._invites: set[Origin] = set()
 
     def __len__(self) -> int:
         return len(self._servers) + len(self._clients)
@@ -45,15 +45,14 @@ class Transactions:
         return self._clients.get(key_of(response))
 
     def is_merged(self, request: Request) -> bool:
-        """8.2.2.2: an initial INVITE that is already here, having come by another path."""
-        return Origin.of(request) in self._initial_invites
+        """8.2.2.2: an INVITE that is already here, having come by another path."""
+        return Origin.of(request) in self._invites
 
     def accept_invite(self, request: Request, destination: Address, now: float) -> InviteServer:
         key = key_of(request)
         invite = InviteServer(key, request, destination, self._surroundings, now)
         self._servers[key] = invite
-        if request.to.tag is None:
-            self._initial_invites.add(Origin.of(request))
+        self._invites.add(Origin.of(request))
         return invite
 
     def accept_request(self, request: Request, destination: Address) -> NonInviteServer:
@@ -80,6 +79,6 @@ class Transactions:
         server.step(timer, now)
         if server.terminated:
             del self._servers[key]
-            if server.request.to.tag is None:
-                self._initial_invites.discard(Origin.of(server.request))
+            if isinstance(server, InviteServer):
+                self._invites.discard(Origin.of(server.request))
         return None

@@ -43,7 +43,8 @@ class SipUri:
     def user(self) -> str:
         """The user, unescaped, without a password; empty when there is none."""
         name = (self.userinfo or "").partition(":")[0]
-        return unquote_to_bytes(name).decode("utf-8", "surrogateescape")
+        octets = unquote_to_bytes(name.encode("utf-8", "surrogateescape"))
+        return octets.decode("utf-8", "surrogateescape")
 
     @property
     def address(self) -> tuple[str, int]:

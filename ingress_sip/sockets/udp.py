@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import secrets
 import socket
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, Final
 
+import structlog
+
+from telemetry import metrics
+
 Address = tuple[str, int]
 Receive = Callable[[bytes, Address], None]
+_log = structlog.get_logger(__name__)
 
 #: No RTP packet of ours or theirs is larger; asyncio's own 256 KiB buffer costs two page faults a
 #: packet.
@@ -30,7 +36,12 @@ class _Receiver(asyncio.DatagramProtocol):
             transport.max_size = self._max_size
 
     def datagram_received(self, data: bytes, addr: tuple[str | Any, int]) -> None:
-        self._receive(data, (addr[0], addr[1]))
+        try:
+            self._receive(data, (addr[0], addr[1]))
+        except Exception:
+            # Ours, as receivers take any octets: the port must outlive it.
+            metrics.ERRORS.labels("ingress", "datagram").inc()
+            _log.exception("udp.receiver_failed", source=addr[0])
 
     def error_received(self, exc: Exception) -> None:
         """An ICMP error: the far end's silence will tell, in its own time."""
@@ -66,12 +77,16 @@ class RtpSocket:
 
 
 class RtpPorts:
-    """Hands out the ports of a range, the one that was free the longest first."""
+    """Hands out the ports of a range, the one that was free the longest first.
+
+    The first one is anyone: after a restart, the callers of the process before still send to the
+    ports that they had.
+    """
 
     def __init__(self, host: str, first: int, last: int) -> None:
         self._host = host
         self._even = range(first + first % 2, last, 2)
-        self._next = 0
+        self._next = secrets.randbelow(len(self._even) or 1)
 
     async def open(self, receive: Receive) -> RtpSocket:
         """Bind the next free port.

@@ -24,8 +24,9 @@ from bus.presence import Process
 from bus.session import open_session
 from telemetry.endpoint import serve
 from telemetry.log import configure, get_logger
+from trunkline.data_dir import keep_private
 from trunkline.errors import UserError
-from trunkline.roles.running import Start, now_ms
+from trunkline.roles.running import Running, Start, now_ms
 from trunkline.settings import Settings
 
 Ready = Callable[[dict[str, object]], None]
@@ -46,6 +47,7 @@ def run(role: str, settings: Settings, *, ready: Ready) -> int:
     Raises:
         UserError: something that the message says how to mend.
     """
+    keep_private()
     configure(role, level=settings.log_level, fmt=settings.log_format)
     uvloop.run(_run(role, settings, ready))
     return 0
@@ -93,20 +95,25 @@ async def _work(
         since = now_ms()
 
         def process() -> Process:
-            address = str(next(iter(running.addresses.values()), ""))
+            address = " ".join(str(at) for at in _public(running).values())
             host = socket.gethostname()
             return Process(role, os.getpid(), host, since, running.owned(), address)
 
         if settings.metrics_listen is not None:
             where = settings.metrics_listen
-            endpoint = await serve(where.host, where.port)
+            try:
+                endpoint = await serve(where.host, where.port)
+            except OSError as error:
+                raise UserError(
+                    f"cannot serve metrics on {where}: {error.strerror}; set "
+                    "TRUNKLINE_METRICS_LISTEN, with port 0 where several processes share a host"
+                ) from error
             stack.push_async_callback(endpoint.close)
             running.addresses["metrics"] = f"http://{endpoint.host}:{endpoint.port}"
         showing = asyncio.create_task(session.presence.keep_showing(process), name="presence")
         life.up.set()
         ready(running.addresses)
-        public = {name: at for name, at in running.addresses.items() if name != "password"}
-        _log.info("role.ready", **public)
+        _log.info("role.ready", **_public(running))
         await life.stop.wait()
         _log.info("role.draining", owned=running.owned())
         if running.drain is not None:
@@ -114,3 +121,8 @@ async def _work(
         showing.cancel()
         with suppress(BusError):
             await session.presence.hide(process())
+
+
+def _public(running: Running) -> dict[str, object]:
+    """Where it can be reached, for whoever looks at the bus or the log."""
+    return {name: at for name, at in running.addresses.items() if name != "password"}

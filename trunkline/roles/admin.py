@@ -91,7 +91,9 @@ async def _served(app: Any, host: str, port: int) -> AsyncIterator[str]:
         raise UserError(
             f"cannot listen on {host}:{port}: {error}; free the port or set TRUNKLINE_HTTP_LISTEN"
         ) from error
-    config = uvicorn.Config(app, log_config=None, access_log=False, lifespan="off")
+    config = uvicorn.Config(
+        app, log_config=None, log_level="warning", access_log=False, lifespan="off"
+    )
     server = uvicorn.Server(config)
     server.capture_signals = _no_signals  # type: ignore[method-assign]  # ours decide
     serving = asyncio.create_task(server.serve(sockets=[listener]), name="http")

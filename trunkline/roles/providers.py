@@ -6,9 +6,8 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
-from calls.agent import Agent, Agents
+from calls.agent import Agent
 from trunkline.agents_file import load_agents
-from trunkline.errors import UserError
 from trunkline.settings import Settings
 from workers.ports import Ask, ProviderError
 
@@ -30,17 +29,13 @@ class Providers:
         self._load = load
         self._made: dict[str, Any] = {}
 
-    def check(self, agents: Agents) -> None:
-        """Make those of our own agents.
-
-        Raises:
-            UserError: one of them cannot be made.
-        """
-        for agent in agents.agents:
-            try:
-                self(agent)
-            except ProviderError as error:
-                raise UserError(f"agent {agent.name!r}, {self._stage}: {error}") from error
+    def judge(self, agent: Agent) -> str:
+        """Make an agent's; gives what is wrong if that cannot be done."""
+        try:
+            self(agent)
+        except ProviderError as error:
+            return str(error)
+        return ""
 
     def __call__(self, agent: Agent) -> Any:
         key = agent.model_dump_json()
@@ -58,8 +53,8 @@ async def providers(
     settings: Settings, stage: str, load: Callable[[Ask], Any]
 ) -> AsyncIterator[Providers]:
     made = Providers(settings, stage, load)
-    made.check(load_agents(settings.agents))
     try:
+        load_agents(settings.agents, stage, made.judge)
         yield made
     finally:
         await made.close()

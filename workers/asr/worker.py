@@ -15,7 +15,7 @@ from bus.session import BusSession
 from bus.tail import Entries, Feed
 from calls import events as e
 from calls.agent import Agent
-from media.vad import EnergyVad, Vad, WebRtcVad
+from media.vad import EnergyVad, Vad, WebRtcVad, WithoutHangover
 from workers.asr.hearing import Hearing
 from workers.ports import Transcriber
 
@@ -105,7 +105,7 @@ class AsrWorker:
 
 def vad_for(agent: Agent) -> Vad:
     """The agent's voice activity detector: one per call, since it has a memory."""
-    return WebRtcVad() if agent.endpointing.vad == "webrtc" else EnergyVad()
+    return WithoutHangover(WebRtcVad()) if agent.endpointing.vad == "webrtc" else EnergyVad()
 
 
 def _frames(entries: Entries) -> list[audio.InFrame]:

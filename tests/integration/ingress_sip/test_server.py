@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import re
-import time
-from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import pytest
@@ -15,217 +12,20 @@ from bus import topics
 from bus.audio import OUT_FIELD, OutChunk, decode_frame, encode_chunk
 from bus.session import BusSession
 from calls import events as e
-from calls.agent import Agent, Agents
 from calls.conversation import Conversation
 from calls.ending import Ending
 from calls.ids import CallId, ReplyId
-from ingress_sip.rtp.packet import parse
-from ingress_sip.rtp.sender import RtpSender
-from ingress_sip.server import SipConfig, SipServer
-from ingress_sip.signalling.message import Request, Response
-from ingress_sip.signalling.parse import parse_datagram
+from ingress_sip.server import SipServer
+from ingress_sip.signalling.message import Response
 from media.frames import Codec
 from tests.integration.conftest import Eventually
-
-AGENTS = Agents(
-    agents=(
-        Agent(name="desk", numbers=("100", "\N{REPLACEMENT CHARACTER}*"), greeting="Hello."),
-        Agent(name="silent", numbers=("200",)),
-    )
+from tests.integration.ingress_sip.phone import (
+    NewPhone,
+    StartServer,
+    ending,
+    jobs,
+    live_call,
 )
-Message = Request | Response
-StartServer = Callable[..., Awaitable[SipServer]]
-
-
-class Port(asyncio.DatagramProtocol):
-    """A UDP port that keeps what came."""
-
-    def __init__(self) -> None:
-        self.came: asyncio.Queue[bytes] = asyncio.Queue()
-        self.transport: Any = None
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self.transport = transport
-
-    def datagram_received(self, data: bytes, addr: tuple[str | Any, int]) -> None:
-        self.came.put_nowait(data)
-
-    @property
-    def number(self) -> int:
-        port: int = self.transport.get_extra_info("sockname")[1]
-        return port
-
-
-async def open_port() -> Port:
-    loop = asyncio.get_running_loop()
-    _, port = await loop.create_datagram_endpoint(Port, local_addr=("127.0.0.1", 0))
-    return port
-
-
-class Phone:
-    """A caller: writes its requests by hand and reads the answers with the parser."""
-
-    def __init__(self, server: SipServer, sip: Port, rtp: Port) -> None:
-        self.server = server.address
-        self.sip = sip
-        self.rtp = rtp
-        self.call_id = f"call-{sip.number}"
-        self.to_tag = ""
-        self.remote_rtp = 0
-        self._sender = RtpSender(payload_type=0, ssrc=1, sequence=1, timestamp=1)
-
-    def sdp(
-        self, codecs: str = "0 101", direction: str = "sendrecv", host: str = "127.0.0.1"
-    ) -> bytes:
-        family = "IP6" if ":" in host else "IP4"
-        return (
-            f"v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN {family} {host}\r\nt=0 0\r\n"
-            f"m=audio {self.rtp.number} RTP/AVP {codecs}\r\na=rtpmap:101 telephone-event/8000\r\n"
-            f"a={direction}\r\n"
-        ).encode()
-
-    def send(
-        self,
-        method: str,
-        number: str = "100",
-        *,
-        body: bytes = b"",
-        cseq: int = 1,
-        branch: str = "",
-        contact: str = "",
-    ) -> None:
-        tag = f";tag={self.to_tag}" if self.to_tag and method != "CANCEL" else ""
-        port = self.sip.number
-        via = f"127.0.0.1:{port};rport;branch=z9hG4bK{branch or f'{port}-{cseq}'}"
-        head = (
-            f"{method} sip:{number}@127.0.0.1 SIP/2.0\r\n"
-            f"Via: SIP/2.0/UDP {via}\r\n"
-            f"From: <sip:alice@127.0.0.1>;tag=a\r\nTo: <sip:{number}@127.0.0.1>{tag}\r\n"
-            f"Call-ID: {self.call_id}\r\nCSeq: {cseq} {method}\r\nMax-Forwards: 70\r\n"
-            f"Contact: <sip:alice@{contact or f'127.0.0.1:{port}'}>\r\n"
-        )
-        if body:
-            head += "Content-Type: application/sdp\r\n"
-        self.raw(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
-
-    def raw(self, datagram: bytes) -> None:
-        self.sip.transport.sendto(datagram, self.server)
-
-    async def receive(self) -> Message:
-        async with asyncio.timeout(15):
-            while True:
-                message = parse_datagram(await self.sip.came.get())
-                if message is not None:
-                    return message
-
-    async def final(self, cseq: int = 1) -> Response:
-        """The final answer to our request of that number."""
-        while True:
-            message = await self.receive()
-            number = int(str(message.headers.get("CSeq")).split()[0])
-            if isinstance(message, Response) and message.status >= 200 and number == cseq:
-                self.to_tag = message.to.tag or ""
-                if found := re.search(rb"m=audio (\d+)", message.body):
-                    self.remote_rtp = int(found[1])
-                return message
-
-    async def requested(self, method: str) -> Request:
-        while True:
-            message = await self.receive()
-            if isinstance(message, Request) and message.method == method:
-                return message
-
-    def answer(self, request: Request) -> None:
-        fields = "".join(
-            f"{name}: {request.headers.get(name)}\r\n"
-            for name in ("Via", "From", "To", "Call-ID", "CSeq")
-        )
-        self.raw(f"SIP/2.0 200 OK\r\n{fields}Content-Length: 0\r\n\r\n".encode())
-
-    def ack(self, cseq: int = 1, body: bytes = b"") -> None:
-        self.send("ACK", body=body, cseq=cseq, branch=f"ack{self.sip.number}{cseq}")
-
-    async def dial(self, number: str = "100", **offered: str) -> Response:
-        self.send("INVITE", number, body=self.sdp(**offered))
-        response = await self.final()
-        if response.status == 200:
-            self.ack()
-        return response
-
-    async def hang_up(self, cseq: int = 2) -> None:
-        self.send("BYE", cseq=cseq)
-        assert (await self.final(cseq)).status == 200
-
-    def talk(self, mark: int) -> None:
-        """20 ms of audio, all of one octet."""
-        packet = self._sender.audio(bytes([mark]) * 160)
-        self.rtp.transport.sendto(packet, ("127.0.0.1", self.remote_rtp))
-
-    async def hear(self, mark: int) -> None:
-        """Wait until audio of that octet comes."""
-        async with asyncio.timeout(15):
-            while set(parse(await self.rtp.came.get()).payload) != {mark}:
-                pass
-
-
-@pytest.fixture
-async def start_server(session: BusSession) -> AsyncIterator[StartServer]:
-    servers: list[SipServer] = []
-
-    async def started(**options: Any) -> SipServer:
-        config = SipConfig("127.0.0.1", 0, 42_000, 42_200, **{"drain_s": 0.0, **options})
-        server = SipServer(config, AGENTS, session, lambda: time.time() * 1000)
-        await server.start()
-        servers.append(server)
-        return server
-
-    yield started
-    for server in servers:
-        await server.drain()
-        await server.stop()
-
-
-@pytest.fixture
-async def server(start_server: StartServer) -> SipServer:
-    return await start_server()
-
-
-@pytest.fixture
-async def new_phone() -> AsyncIterator[Callable[[SipServer], Awaitable[Phone]]]:
-    phones: list[Phone] = []
-
-    async def made(server: SipServer) -> Phone:
-        phones.append(Phone(server, await open_port(), await open_port()))
-        return phones[-1]
-
-    yield made
-    for phone in phones:
-        phone.sip.transport.close()
-        phone.rtp.transport.close()
-
-
-NewPhone = Callable[[SipServer], Awaitable[Phone]]
-
-
-async def live_call(session: BusSession) -> CallId:
-    [call] = await session.presence.live_calls()
-    return call
-
-
-async def ending(session: BusSession, eventually: Eventually[Any]) -> Ending:
-    """How the one call there was ended."""
-    call = await live_call(session)
-
-    async def over() -> Ending | None:
-        ended = Conversation.of(await session.log.read(call)).ended
-        return ended.why if ended else None
-
-    found: Ending = await eventually(over)
-    return found
-
-
-async def jobs(session: BusSession, pool: topics.PoolName) -> int:
-    return int(await session.redis.xlen(topics.jobs(pool)))
 
 
 async def test_a_call_from_invite_to_bye(
@@ -311,7 +111,10 @@ async def test_a_call_given_up_while_it_rings(
     cancelled.set()
     await eventually(session.presence.live_calls)
     assert await ending(session, eventually) is Ending.CANCELLED
+    log = await session.log.read(await live_call(session))
+    assert [event.kind for event in log] == ["call.started", "media.quality", "call.ended"]
     assert server.calls == 0
+    assert server._engine.calls == []
 
 
 async def test_a_call_that_ends_while_it_is_connected_leaves_nothing_behind(
@@ -340,62 +143,48 @@ async def test_a_call_that_ends_while_it_is_connected_leaves_nothing_behind(
     await eventually(lambda: fold.followers == 0)
 
 
-async def test_garbage_on_every_port_changes_nothing(
-    server: SipServer, session: BusSession, new_phone: NewPhone, eventually: Eventually[Any]
-) -> None:
-    phone = await new_phone(server)
-    await phone.dial()
-    for garbage in (b"", b"\x00" * 100, b"INVITE", b"\xff" * 1500, b"SIP/2.0 200 OK\r\n\r\n"):
-        phone.raw(garbage)
-        phone.rtp.transport.sendto(garbage, ("127.0.0.1", phone.remote_rtp))
-    await phone.hang_up()
-    assert await ending(session, eventually) is Ending.CALLER_HUNG_UP
-
-
-async def test_octets_that_are_no_text_stop_no_other_call(
-    server: SipServer, session: BusSession, new_phone: NewPhone, eventually: Eventually[Any]
-) -> None:
-    odd, plain = await new_phone(server), await new_phone(server)
-    assert (await odd.dial("%FF%FE")).status == 200
-    assert (await plain.dial()).status == 200
-    await odd.hang_up()
-    await plain.hang_up()
-
-    async def both_over() -> bool:
-        return await jobs(session, "recorder") == 2
-
-    await eventually(both_over)
-
-
-@pytest.mark.parametrize("host", ["::1", "phone.invalid", "0.0.0.0"])
-async def test_an_address_that_cannot_be_sent_to_stops_no_other_call(
-    server: SipServer,
+async def test_a_drain_lets_live_calls_go_on_and_waits_for_the_last(
+    start_server: StartServer,
     session: BusSession,
     new_phone: NewPhone,
     eventually: Eventually[Any],
-    host: str,
 ) -> None:
-    odd, plain = await new_phone(server), await new_phone(server)
-    assert (await odd.dial(host=host)).status == 200
-    assert (await plain.dial()).status == 200
-    await plain.hear(0xFF)  # silence, in mu-law: the ticker is alive
-    odd.talk(0x21)
-    if host != "0.0.0.0":  # which asks for no audio
-        await odd.hear(0xFF)  # symmetric RTP has found it
-    await odd.hang_up()
-    await plain.hang_up()
-
-
-async def test_a_contact_that_cannot_be_sent_to_loses_only_its_own_bye(
-    server: SipServer, session: BusSession, new_phone: NewPhone, eventually: Eventually[Any]
-) -> None:
-    odd, plain = await new_phone(server), await new_phone(server)
-    odd.send("INVITE", body=odd.sdp(), contact="[::1]:5060")
-    await odd.final()
-    odd.ack()
-    await plain.dial()
+    server = await start_server(drain_s=10.0)
+    phone, late = await new_phone(server), await new_phone(server)
+    await phone.dial()
     draining = asyncio.create_task(server.drain())
-    plain.answer(await plain.requested("BYE"))
+    await asyncio.sleep(0)
+    assert (await late.dial()).status == 503
+    await phone.hear(0xFF)
+    assert not draining.done()
+    await phone.hang_up()
+    await draining
+    assert await ending(session, eventually) is Ending.CALLER_HUNG_UP
+
+
+async def test_a_drain_waits_for_a_call_that_is_just_being_let_in(
+    start_server: StartServer, new_phone: NewPhone, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = await start_server(drain_s=10.0)
+    phone = await new_phone(server)
+    coming, go = asyncio.Event(), asyncio.Event()
+    really = server._ports.open
+
+    async def slow(receive: Any) -> Any:
+        coming.set()
+        await go.wait()
+        return await really(receive)
+
+    monkeypatch.setattr(server._ports, "open", slow)
+    phone.send("INVITE", body=phone.sdp())
+    await coming.wait()
+    draining = asyncio.create_task(server.drain())
+    await asyncio.sleep(0.01)
+    assert not draining.done()
+    go.set()
+    assert (await phone.final()).status == 200
+    phone.ack()
+    await phone.hang_up()
     await draining
 
 
@@ -456,6 +245,24 @@ async def test_a_call_on_hold_gets_no_audio_and_comes_back(
     await phone.hang_up(4)
 
 
+async def test_a_call_that_comes_back_from_a_long_hold_is_given_time_to_speak(
+    server: SipServer, new_phone: NewPhone
+) -> None:
+    phone = await new_phone(server)
+    await phone.dial()
+    [call] = server._calls.values()
+    phone.send("INVITE", body=phone.sdp(direction="inactive"), cseq=2)
+    await phone.final(2)
+    phone.ack(2)
+    held_ms = call.heard_ms
+    await asyncio.sleep(0.02)
+    phone.send("INVITE", body=phone.sdp(), cseq=3)
+    await phone.final(3)
+    phone.ack(3)
+    assert call.heard_ms >= held_ms + 20
+    await phone.hang_up(4)
+
+
 async def test_without_a_bus_a_call_is_refused(
     server: SipServer, session: BusSession, new_phone: NewPhone, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -468,6 +275,7 @@ async def test_without_a_bus_a_call_is_refused(
     assert response.status == 503
     assert response.headers.get("Retry-After") == "5"
     assert server.calls == 0
+    assert server._engine.calls == []
 
 
 async def test_our_own_mistake_leaves_no_phone_ringing(

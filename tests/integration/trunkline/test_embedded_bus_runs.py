@@ -41,6 +41,15 @@ async def test_it_starts_serves_and_stops(tmp_path: Path) -> None:
     assert embedded_bus.running(tmp_path) is None
 
 
+def test_of_two_starts_at_once_one_wins(tmp_path: Path) -> None:
+    # Neither answers yet, so each may think that it is alone.
+    embedded_bus.command(embedded_bus.find_server(), tmp_path)
+    embedded_bus.command(embedded_bus.find_server(), tmp_path)
+    with embedded_bus.claim(tmp_path), pytest.raises(UserError, match="runs already"):
+        embedded_bus.claim(tmp_path)
+    embedded_bus.claim(tmp_path).close()
+
+
 async def test_what_was_written_outlives_a_restart(tmp_path: Path) -> None:
     child = await start(tmp_path)
     async with open_bus(load_settings(data_dir=tmp_path)) as bus:

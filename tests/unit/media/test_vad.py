@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from media.frames import FRAME_BYTES, SILENCE, to_pcm
-from media.vad import EnergyVad, Vad, VadUnavailableError, WebRtcVad
+from media.g711 import rms
+from media.vad import EnergyVad, Vad, VadUnavailableError, WebRtcVad, WithoutHangover
 from media.wav import read_mono
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "audio"
@@ -22,12 +23,12 @@ def noise(level: float, count: int) -> list[bytes]:
     return frames(to_pcm(rng.normal(0, level, count * 160)))
 
 
-@pytest.fixture(params=["webrtc", "energy"])
+@pytest.fixture(params=["webrtc", "webrtc without hangover", "energy"])
 def vad(request: pytest.FixtureRequest) -> Vad:
     if request.param == "energy":
         return EnergyVad()
     pytest.importorskip("webrtcvad")
-    return WebRtcVad()
+    return WebRtcVad() if request.param == "webrtc" else WithoutHangover(WebRtcVad())
 
 
 def test_hears_speech_and_not_the_silence_around_it(vad: Vad) -> None:
@@ -55,6 +56,61 @@ def test_energy_recovers_at_once_when_the_noise_ends() -> None:
         vad.is_speech(frame)
     vad.is_speech(noise(30, 1)[0])
     assert vad.is_speech(noise(600, 1)[0])
+
+
+class Script:
+    """A detector that says what it is told to: `#` is speech."""
+
+    def __init__(self, verdicts: str) -> None:
+        self._verdicts = iter(verdicts)
+
+    def is_speech(self, frame_pcm: bytes) -> bool:
+        return next(self._verdicts) == "#"
+
+
+def heard(verdicts: str, levels: list[float]) -> str:
+    """What is left of a detector's verdicts on frames of these RMS levels."""
+    vad = WithoutHangover(Script(verdicts))
+    rng = np.random.default_rng(3)
+    said = (vad.is_speech(to_pcm(rng.normal(0, level, 160))) for level in levels)
+    return "".join("#" if speech else "." for speech in said)
+
+
+def test_speech_ends_when_its_level_falls_into_the_quiet() -> None:
+    assert heard("..######..", [0, 0, 3000, 3000, 0, 0, 0, 0, 0, 0]) == "..##......"
+
+
+def test_speech_after_a_fall_is_speech_again() -> None:
+    assert heard("..######", [5, 5, 3000, 3000, 5, 5, 3000, 5]) == "..##..#."
+
+
+def test_a_fall_that_stays_above_the_quiet_is_speech_still() -> None:
+    assert heard("..####", [5, 5, 4000, 4000, 60, 60]) == "..####"
+
+
+def test_in_noise_the_detector_decides_alone() -> None:
+    levels = [100.0] * 20 + [2000.0] * 20 + [100.0] * 20  # 26 dB
+    verdicts = "." * 20 + "#" * 28 + "." * 12
+    assert heard(verdicts, levels) == verdicts
+
+
+def test_soft_speech_after_loud_speech_begins_as_the_detector_says() -> None:
+    assert heard("##.###", [9000, 9000, 5, 30, 30, 30]) == "##.###"
+
+
+@pytest.mark.parametrize("level", [0, 3, 20])
+def test_webrtc_lets_go_of_a_recording_at_its_end(level: float) -> None:
+    pytest.importorskip("webrtcvad")
+    with (GOLDEN / "speech.wav").open("rb") as file:
+        speech = frames(read_mono(file))
+    while rms(speech[-1]) < 1000:
+        speech.pop()
+    plain, sharp = WebRtcVad(), WithoutHangover(WebRtcVad())
+    for frame in noise(level, 50) + speech:
+        plain.is_speech(frame), sharp.is_speech(frame)
+    after = noise(level, 25)
+    assert sum(plain.is_speech(frame) for frame in after) >= 3
+    assert not any(sharp.is_speech(frame) for frame in after)
 
 
 def test_other_frame_sizes_are_refused(vad: Vad) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from calls.agent import Agent
 from trunkline.agents_file import MAX_BYTES, AgentsFileError, load_agents, parse_agents
 
 GOOD = """\
@@ -75,10 +76,12 @@ def test_anchors_and_merges_spare_repetition() -> None:
             "agents:\n  - name: a\n  - name: a\n",
             "f.yaml:3: an agent on line 2 is named 'a' too; rename one",
         ),
-        ("agents: []\n", "f.yaml:1: agents: tuple should have at least 1 item"),
+        ("agents: []\n", "f.yaml:1: agents: add at least one"),
+        ("agents:\n", "f.yaml:1: agents: write a list; nothing stands there"),
+        ("agents:\n  - a\n", "f.yaml:2: agents[0]: write `key: value` lines, not 'a'"),
         ("agents:\n  - name: 'a\n", "f.yaml:3: not YAML: found unexpected end of stream"),
         ("agents: !!python/object:os.system x\n", "f.yaml:1: not YAML: could not determine"),
-        ("- name: a\n", "f.yaml:1: the file: input should be a valid dictionary"),
+        ("- name: a\n", "f.yaml:1: the file: write `key: value` lines"),
         ("agents:\n  \0\n", "f.yaml:2: not YAML: special characters are not allowed"),
     ],
 )
@@ -96,6 +99,17 @@ def test_every_finding_is_a_line_of_its_own() -> None:
     first, second = str(refused.value).splitlines()
     assert first.startswith("f.yaml:3: agents[0].recording: ")
     assert second.startswith("f.yaml:5: agents[1].voice: ")
+
+
+def test_what_a_provider_refuses_is_said_where_it_stands() -> None:
+    def judge(agent: Agent) -> str:
+        return "" if agent.name == "night" else "no such model\nno key"
+
+    with pytest.raises(AgentsFileError) as refused:
+        parse_agents(GOOD, "f.yaml", "asr", judge)
+    assert str(refused.value) == "f.yaml:7: no such model\nf.yaml:7: no key"
+    with pytest.raises(AgentsFileError, match=r"f\.yaml:2: no such model"):
+        parse_agents(GOOD, "f.yaml", "tts", judge)  # left to its default: the agent's own line
 
 
 def test_a_small_file_cannot_grow_without_bound() -> None:

@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+import os
+import socket
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from trunkline import cli
+from trunkline import cli, roles
 from trunkline.history import call_as_text, list_as_text
+from trunkline.settings import Settings
 from trunkline.status import as_text
 
 
 @pytest.fixture(autouse=True)
-def elsewhere(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def elsewhere(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("TRUNKLINE_BUS_URL", raising=False)
     monkeypatch.setenv("TRUNKLINE_DATA_DIR", str(tmp_path / "var"))
+    before = os.umask(0o022)
+    yield
+    os.umask(before)
 
 
 def run(
@@ -74,6 +81,69 @@ def test_a_wrong_agents_file_stops_the_start(
     code, _, err = run(monkeypatch, capsys, "up")
     assert code == 2
     assert "agents.yaml:3: agents[0].voise: no such key; did you mean 'voice'?" in err
+
+
+@pytest.mark.parametrize(
+    ("setting", "kind"),
+    [("SIP_LISTEN", socket.SOCK_DGRAM), ("HTTP_LISTEN", socket.SOCK_STREAM)],
+)
+def test_a_taken_port_is_said_before_anything_runs(
+    setting: str,
+    kind: socket.SocketKind,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    for name in ("SIP_LISTEN", "HTTP_LISTEN"):
+        monkeypatch.setenv(f"TRUNKLINE_{name}", "127.0.0.1:0")
+    with socket.socket(socket.AF_INET, kind) as taken:
+        taken.bind(("127.0.0.1", 0))
+        if kind is socket.SOCK_STREAM:
+            taken.listen()
+        port = taken.getsockname()[1]
+        monkeypatch.setenv(f"TRUNKLINE_{setting}", f"127.0.0.1:{port}")
+        code, _, err = run(monkeypatch, capsys, "up")
+    assert code == 2
+    assert err.startswith("trunkline: cannot listen on ")
+    assert f"127.0.0.1:{port}: Address already in use; free it, or set TRUNKLINE_{setting}" in err
+
+
+def test_one_port_for_the_metrics_of_six_processes_is_refused(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("SIP_LISTEN", "HTTP_LISTEN"):
+        monkeypatch.setenv(f"TRUNKLINE_{name}", "127.0.0.1:0")
+    monkeypatch.setenv("TRUNKLINE_METRICS_LISTEN", "127.0.0.1:9100")
+    code, _, err = run(monkeypatch, capsys, "up")
+    assert code == 2
+    assert "write 127.0.0.1:0" in err
+
+
+@pytest.mark.parametrize("command", ["up", "demo"])
+def test_a_folder_that_cannot_be_written_to_is_refused(
+    command: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("TRUNKLINE_DATA_DIR", str(tmp_path / "file"))
+    code, _, err = run(monkeypatch, capsys, command)
+    assert code == 2
+    assert "choose a folder you may write to" in err
+
+
+def test_a_dashboard_started_by_hand_prints_the_password_it_made(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def role(name: str, settings: Settings, *, ready: roles.Ready) -> int:
+        ready({"http": "http://127.0.0.1:8080", "password": "correct-horse"})
+        return 0
+
+    monkeypatch.setattr(roles, "run", role)
+    monkeypatch.setenv("TRUNKLINE_BUS_URL", "redis://127.0.0.1:1")
+    code, out, err = run(monkeypatch, capsys, "admin")
+    assert (code, out) == (0, "")
+    assert err == "dashboard password: correct-horse (made now, shown only this once)\n"
 
 
 def test_the_contract_is_printed(

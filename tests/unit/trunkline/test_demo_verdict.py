@@ -45,12 +45,14 @@ def a_call(tmp_path: Path, *, agent: Samples, heard: Samples) -> dict[str, Any]:
 
 
 def test_a_good_call_is_good(demo: Demo, tmp_path: Path) -> None:
-    result = demo._check(a_call(tmp_path, agent=speech(1), heard=speech(1)))
-    assert result["ok"]
-    assert result["arrived"] == 1.0
-    assert [turn["heard"] for turn in result["turns"]] == ["yes please", "Goodbye."]
-    assert set(result) >= {"ok", "call_id", "turns", "recording", "caller_heard"}
-    assert set(result["turns"][0]) == {
+    verdict = demo._check(a_call(tmp_path, agent=speech(1), heard=speech(1)))
+    assert verdict.wrong == ()
+    assert verdict.arrived == 1.0
+    report = verdict.report
+    assert report["ok"]
+    assert [turn["heard"] for turn in report["turns"]] == ["yes please", "Goodbye."]
+    assert list(report) == ["ok", "call_id", "turns", "recording", "caller_heard"]
+    assert set(report["turns"][0]) == {
         "said", "heard", "answer", "voice_to_voice_ms", "stages_ms"
     }  # fmt: skip
 
@@ -58,35 +60,40 @@ def test_a_good_call_is_good(demo: Demo, tmp_path: Path) -> None:
 def test_a_word_misheard_fails(demo: Demo, tmp_path: Path) -> None:
     call = a_call(tmp_path, agent=speech(1), heard=speech(1))
     call["turns"][1]["caller_text"] = "yes peas"
-    assert not demo._check(call)["ok"]
+    verdict = demo._check(call)
+    assert not verdict.report["ok"]
+    assert verdict.wrong == ("'yes please' was heard as 'yes peas'",)
 
 
 def test_an_answer_that_the_script_does_not_expect_fails(demo: Demo, tmp_path: Path) -> None:
     call = a_call(tmp_path, agent=speech(1), heard=speech(1))
     call["turns"][1]["agent_text"] = "Could you say that again?"
-    assert not demo._check(call)["ok"]
+    verdict = demo._check(call)
+    assert not verdict.report["ok"]
+    assert "was answered 'Could you say that again?'" in verdict.wrong[0]
 
 
 def test_a_turn_that_is_missing_or_too_many_fails(demo: Demo, tmp_path: Path) -> None:
     call = a_call(tmp_path, agent=speech(1), heard=speech(1))
     extra = {**call, "turns": [*call["turns"], {**call["turns"][2], "number": 3}]}
-    assert not demo._check(extra)["ok"]
-    assert not demo._check({**call, "turns": call["turns"][:2]})["ok"]
+    assert demo._check(extra).wrong == ("2 turns were said, 3 heard",)
+    assert not demo._check({**call, "turns": call["turns"][:2]}).report["ok"]
 
 
 def test_loud_noise_in_the_callers_ear_is_not_the_agents_voice(demo: Demo, tmp_path: Path) -> None:
-    result = demo._check(a_call(tmp_path, agent=speech(1), heard=speech(2)))
-    assert not result["ok"]
-    assert result["arrived"] < 0.5
+    verdict = demo._check(a_call(tmp_path, agent=speech(1), heard=speech(2)))
+    assert not verdict.report["ok"]
+    assert verdict.arrived < 0.5
 
 
 def test_half_of_the_voice_is_not_enough(demo: Demo, tmp_path: Path) -> None:
-    assert not demo._check(a_call(tmp_path, agent=speech(1), heard=speech(1)[:8000]))["ok"]
+    verdict = demo._check(a_call(tmp_path, agent=speech(1), heard=speech(1)[:8000]))
+    assert "of the agent's speech arrived" in verdict.wrong[0]
 
 
 def test_no_recording_is_no_proof(demo: Demo, tmp_path: Path) -> None:
     call = {**a_call(tmp_path, agent=speech(1), heard=speech(1)), "recording_file": None}
-    assert not demo._check(call)["ok"]
+    assert not demo._check(call).report["ok"]
 
 
 def test_every_shipped_script_can_be_played() -> None:

@@ -68,6 +68,8 @@ def test_the_agents_file_here_is_taken(tmp_path: Path) -> None:
         ("BUS_URL", "localhost:6379", "write redis://HOST:PORT/0"),
         ("DATABASE_URL", "mysql://x/y", "write postgresql://"),
         ("PUBLIC_ADDRESS", "http://x:1", "write an IP address alone"),
+        ("PUBLIC_ADDRESS", "203.0.113.7:5060", "without a port"),
+        ("PUBLIC_ADDRESS", "203.0.113", "write an IP address alone"),
         ("LEASE_MS", "fast", "TRUNKLINE_LEASE_MS='fast': Input should be a valid integer"),
         ("MAX_CALLS", "0", "greater than or equal to 1"),
         ("LOG_LEVEL", "loud", "'debug', 'info', 'warning' or 'error'"),
@@ -81,6 +83,21 @@ def test_a_wrong_value_is_refused_by_name_with_its_mend(
         load_settings()
     assert f"TRUNKLINE_{name}={value!r}: " in str(refused.value)
     assert expected in str(refused.value)
+
+
+@pytest.mark.parametrize("name", ["BUS_URL", "DATABASE_URL"])
+def test_a_password_in_a_wrong_url_is_not_repeated(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(f"TRUNKLINE_{name}", "mysql://anna:hunter2@db/x")
+    with pytest.raises(SettingsError) as refused:
+        load_settings()
+    assert f"TRUNKLINE_{name}=(hidden): write " in str(refused.value)
+
+
+@pytest.mark.parametrize("address", ["203.0.113.7", "2001:db8::7", "sip.example", "localhost"])
+def test_public_addresses(address: str) -> None:
+    assert load_settings(public_address=address).public_address == address
 
 
 @pytest.mark.parametrize(

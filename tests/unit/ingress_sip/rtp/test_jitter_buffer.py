@@ -138,6 +138,36 @@ def test_the_delay_grows_with_jitter_and_shrinks_after_it_in_quiet() -> None:
     assert any(isinstance(slot, Frame) and slot.spliced for slot in slots)
 
 
+def held_ms(slots: list[Slot], phase_ms: float) -> list[float]:
+    """How long the buffer kept what it plays at each tick, had the packet come undelayed."""
+    return [
+        tick * 20.0 + phase_ms - int.from_bytes(slot.payload[:4], "big") * 20.0
+        for tick, slot in enumerate(slots)
+        if isinstance(slot, Frame)
+    ]
+
+
+@pytest.mark.parametrize("phase_ms", [0.0, 3.0, 9.0, 11.0, 17.0, 19.9])
+def test_the_delay_it_starts_with_is_shed_in_quiet_and_stays_away(phase_ms: float) -> None:
+    rng = random.Random(5)
+    nearly = {number: rng.uniform(0, 3) for number in range(1500)}
+    slots, buffer = play(steady(range(1500), nearly), quiet=True, phase_ms=phase_ms)
+    held = held_ms(slots, phase_ms)
+    assert held[0] >= 30
+    assert all(10 - 3 <= each <= 30 + 3 for each in held[100:])
+    assert buffer.counters.shrunk <= 2
+    assert buffer.counters.stretched == buffer.counters.late == 0
+
+
+def test_a_delay_that_a_packet_needed_is_kept() -> None:
+    spikes = dict.fromkeys(range(20, 1500, 200), 30.0)  # too few for the target to follow
+    slots, buffer = play(steady(range(1500), spikes), quiet=True, phase_ms=1.0)
+    assert buffer.target_ms == 20
+    assert min(held_ms(slots, 1.0)) > 30
+    assert buffer.counters.late == buffer.counters.shrunk == 0
+    assert all(isinstance(slot, Frame) for slot in heard(slots))
+
+
 def test_speech_is_cut_only_slowly() -> None:
     stall = {number: (70 - number) * 20.0 for number in range(55, 70)}
     slots, buffer = play(steady(range(900), stall), quiet=False)

@@ -192,3 +192,22 @@ def test_before_anything_came_there_is_silence() -> None:
     frame = receiver.tick(0.0)
     assert frame == HeardFrame(b"\xff" * 160, bytes(320), Heard.SILENCE)
     assert receiver.quality().loss == 0.0
+
+
+def test_rtcp_on_the_rtp_port_is_no_audio_but_a_sign_of_life() -> None:
+    # RFC 5761 section 4: 192 to 223 in the octet that RTP has for marker and payload type.
+    receiver = RtpReceiver({**CODECS, 72: Codec.PCMU}, EVENTS)
+    receiver.receive(build(RtpPacket(0, 1, 0, 7, bytes(160))), PEER, 0.0)
+    report = bytes([0x80, 200]) + bytes(26)
+    assert receiver.receive(report, PEER, 900.0) == ()
+    assert receiver.heard_ms == 900.0
+    receiver.receive(report, STRANGER, 1200.0)
+    assert receiver.heard_ms == 900.0
+    assert receiver.quality().packets.received == 1
+
+
+def test_a_keep_alive_of_an_unknown_type_is_a_sign_of_life() -> None:
+    receiver = RtpReceiver(CODECS, EVENTS)  # RFC 6263 section 4.6
+    receiver.receive(build(RtpPacket(0, 1, 0, 7, bytes(160))), PEER, 0.0)
+    receiver.receive(build(RtpPacket(20, 2, 0, 7, b"")), PEER, 900.0)
+    assert (receiver.heard_ms, receiver.ignored) == (900.0, 1)

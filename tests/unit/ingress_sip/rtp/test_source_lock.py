@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import pytest
+
 from ingress_sip.rtp.packet import RtpPacket
 from ingress_sip.rtp.source import SourceLock
 
@@ -53,6 +55,60 @@ def test_a_silent_source_gives_way_after_two_seconds() -> None:
 
 
 def test_the_announced_address_may_always_take_over() -> None:
-    lock = locked(announced=STRANGER)
-    assert lock.admits(packet(0, ssrc=2), STRANGER, 20.0)
-    assert not lock.admits(packet(0, ssrc=3), PEER, 40.0)
+    lock = SourceLock(PEER, signalling=PEER[0])
+    assert lock.admits(packet(5), MOVED, 0.0)
+    assert lock.admits(packet(0, ssrc=2), PEER, 20.0)
+    assert not lock.admits(packet(0, ssrc=3), MOVED, 40.0)
+
+
+def test_a_stranger_who_sends_to_every_port_does_not_get_the_call() -> None:
+    lock = SourceLock(("10.0.0.5", 4000), signalling=PEER[0])  # a phone behind NAT
+    for number in range(25):
+        assert not lock.admits(packet(number, ssrc=9), STRANGER, 20.0 * number)
+    assert lock.address is None
+    assert lock.admits(packet(1), MOVED, 499.0)
+    assert not lock.admits(packet(26, ssrc=9), STRANGER, 2000.0)
+
+
+def test_a_gateway_that_nobody_named_is_heard_after_half_a_second() -> None:
+    lock = SourceLock(("192.0.2.99", 4000), signalling="192.0.2.98")
+    assert not lock.admits(packet(0), STRANGER, 0.0)
+    assert not lock.admits(packet(1), STRANGER, 499.0)
+    assert lock.admits(packet(2), STRANGER, 500.0)
+    assert lock.admits(packet(9, ssrc=2), ("192.0.2.98", 7), 520.0)  # a better one takes it back
+    assert not lock.admits(packet(4), STRANGER, 540.0)
+
+
+def test_a_new_address_in_the_signalling_is_sent_to_at_once() -> None:
+    lock = SourceLock(PEER, signalling=PEER[0])
+    assert lock.admits(packet(0), PEER, 0.0)
+    lock.announce(MOVED)
+    assert lock.address is None
+    assert not lock.admits(packet(1), PEER, 20.0)  # what was still under way
+    assert lock.admits(packet(0, ssrc=2), MOVED, 40.0)
+
+
+@pytest.mark.parametrize("nowhere", [("0.0.0.0", 4000), (PEER[0], 0), PEER])
+def test_hold_and_resume_move_nobody(nowhere: tuple[str, int]) -> None:
+    lock = SourceLock(PEER, signalling=PEER[0])
+    assert lock.admits(packet(0), MOVED, 0.0)  # behind NAT
+    lock.announce(nowhere)
+    lock.announce(PEER)
+    assert lock.address == MOVED
+
+
+def test_a_moving_call_does_not_let_a_patient_stranger_in() -> None:
+    lock = SourceLock(PEER, signalling=PEER[0])
+    assert not lock.admits(packet(0, ssrc=9), STRANGER, 0.0)
+    assert lock.admits(packet(0), PEER, 20.0)
+    lock.announce(MOVED)
+    assert not lock.admits(packet(1, ssrc=9), STRANGER, 9000.0)
+
+
+def test_signs_of_life_keep_the_call_but_only_the_callers_own() -> None:
+    lock = locked()
+    lock.alive(STRANGER, 1000.0)
+    assert lock.heard_ms == 0.0
+    lock.alive(PEER, 1500.0)
+    assert lock.heard_ms == 1500.0
+    assert not lock.admits(packet(0, ssrc=2), STRANGER, 2500.0)

@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 
 from ingress_sip.signalling.core import SipCore
 from ingress_sip.signalling.dialog import DialogId
-from ingress_sip.signalling.errors import LocalProtocolError
+from ingress_sip.signalling.errors import LocalProtocolError, SipError
 from ingress_sip.signalling.events import AckReceived, Event, InviteReceived, ReinviteReceived
 from ingress_sip.signalling.invite_server import InviteServer
+from ingress_sip.signalling.message import Request
 from ingress_sip.signalling.non_invite_client import NonInviteClient
 from ingress_sip.signalling.non_invite_server import NonInviteServer
 from ingress_sip.signalling.transaction import State, Table
@@ -108,6 +109,64 @@ def test_no_expires_makes_us_wait_longer_than_a_proxy_would() -> None:
     core = new_core()
     core.receive_datagram(invite().replace(b"\r\nTo:", b"\r\nExpires: 9999\r\nTo:"), PEER, 0.0)
     assert core.next_timer() == 180.0
+
+
+def test_an_expires_that_only_looks_like_a_number_is_none() -> None:
+    core = new_core()  # found by fuzzing: a superscript two is a digit to str.isdigit, not to int
+    core.receive_datagram(
+        invite().replace(b"\r\nTo:", "\r\nExpires: \u00b2\r\nTo:".encode()), PEER, 0.0
+    )
+    assert core.next_timer() == 180.0
+
+
+def test_what_is_screened_out_leaves_no_trace_and_is_answered_once() -> None:
+    def nobody(_: Request) -> None:
+        raise SipError(404, "Not Found")
+
+    core = SipCore(
+        contact_for=lambda _: SipUri.of("192.0.2.1"),
+        tokens=lambda: "token",
+        user_agent="Trunkline",
+        screen=nobody,
+    )
+    core.receive_datagram(invite(), PEER, 0.0)
+    [refusal] = core.datagrams_to_send()
+    assert refusal.data.startswith(b"SIP/2.0 404 ")
+    assert (core.live_transactions, core.live_dialogs, core.next_timer()) == (0, 0, None)
+    assert core.next_event() is None
+    core.receive_datagram(invite(), PEER, 0.5)  # 8.2.7: the same again, the same answer
+    assert core.datagrams_to_send() == [refusal]
+
+
+def test_two_calls_never_wait_for_one_ack() -> None:
+    core = new_core()  # found by reading: one Call-ID, From tag and CSeq in two dialogs
+    first = called(core)
+    core.accept(first, SDP, 0.0)
+    core.receive_datagram(request("ACK", "z9hG4bKa", "call1", first.local_tag), PEER, 0.0)
+    again = request("INVITE", "z9hG4bKre", "call1", first.local_tag, cseq=2)
+    core.receive_datagram(again + SDP, PEER, 0.0)
+    core.datagrams_to_send()
+    other = request("INVITE", "z9hG4bKother", "call1", cseq=2)
+    core.receive_datagram(other, PEER, 0.0)
+    assert statuses(core) == ["482"]
+    core.accept(first, SDP, 0.0)
+    same = request("INVITE", "z9hG4bKsame", "call1", first.local_tag, cseq=2)
+    core.receive_datagram(same, PEER, 0.0)
+    assert statuses(core) == ["200", "500"]
+
+
+def test_a_storm_of_reinvites_without_acks_is_told_to_wait() -> None:
+    core = new_core()
+    core.receive_datagram(invite() + SDP, PEER, 0.0)
+    event = core.next_event()
+    assert isinstance(event, InviteReceived)
+    core.accept(event.dialog, SDP, 0.0)
+    for cseq in range(2, 12):
+        again = request("INVITE", f"z9hG4bK{cseq}", "call1", event.dialog.local_tag, cseq)
+        core.receive_datagram(again + SDP, PEER, 0.0)
+        core.accept(event.dialog, SDP, 0.0)
+    sent = statuses(core)
+    assert (sent.count("200"), sent.count("500")) == (4, 7)
 
 
 def test_actions_on_what_is_over_say_so() -> None:

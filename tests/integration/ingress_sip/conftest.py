@@ -1,0 +1,55 @@
+"""A SIP server on loopback, and phones to call it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
+
+import pytest
+
+from bus.session import BusSession
+from ingress_sip.server import SipConfig, SipServer
+from tests.integration.ingress_sip.phone import (
+    AGENTS,
+    Phone,
+    StartServer,
+    open_port,
+)
+
+
+@pytest.fixture
+async def start_server(session: BusSession) -> AsyncIterator[StartServer]:
+    servers: list[SipServer] = []
+
+    async def started(**options: Any) -> SipServer:
+        usual = {"rtp_first": 42_000, "rtp_last": 42_200, "drain_s": 0.0}
+        config = SipConfig("127.0.0.1", 0, **{**usual, **options})
+        server = SipServer(config, AGENTS, session, lambda: time.time() * 1000)
+        await server.start()
+        servers.append(server)
+        return server
+
+    yield started
+    for server in servers:
+        await server.drain()
+        await server.stop()
+
+
+@pytest.fixture
+async def server(start_server: StartServer) -> SipServer:
+    return await start_server()
+
+
+@pytest.fixture
+async def new_phone() -> AsyncIterator[Callable[[SipServer], Awaitable[Phone]]]:
+    phones: list[Phone] = []
+
+    async def made(server: SipServer) -> Phone:
+        phones.append(Phone(server, await open_port(), await open_port()))
+        return phones[-1]
+
+    yield made
+    for phone in phones:
+        phone.sip.transport.close()
+        phone.rtp.transport.close()
