@@ -19,7 +19,8 @@ from trunkline.status import as_text
 @pytest.fixture(autouse=True)
 def elsewhere(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("TRUNKLINE_BUS_URL", raising=False)
+    for name in [name for name in os.environ if name.startswith("TRUNKLINE_")]:
+        monkeypatch.delenv(name)
     monkeypatch.setenv("TRUNKLINE_DATA_DIR", str(tmp_path / "var"))
     before = os.umask(0o022)
     yield
