@@ -143,10 +143,6 @@ class CallLog:
         events = (read_entry(fields) for _, fields in await self.entries(call))
         return [event for event in events if event is not None]
 
-    async def exists(self, call: CallId) -> bool:
-        """Is there a log of this call on the bus?"""
-        return bool(await self._redis.exists(topics.events(call)))
-
     async def expire(self, call: CallId, seconds: int) -> None:
         """Let a recorded call's keys go."""
         pipe = self._redis.pipeline(transaction=False)

@@ -164,7 +164,7 @@ class SpeechDropped(Event):
     turn: int
     #: Where that speech had started.
     position: int
-    why: Literal["too_short", "no_words"]
+    why: Literal["no_words"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,12 +13,3 @@ def interleave(left: Samples, right: Samples) -> Samples:
     stereo[: len(left), 0] = left
     stereo[: len(right), 1] = right
     return stereo.reshape(-1)
-
-
-def mix(first: Samples, second: Samples) -> Samples:
-    """The sum of two mono tracks, saturated at 16 bits; as long as the longer one."""
-    total = np.zeros(max(len(first), len(second)), dtype=np.int32)
-    total[: len(first)] += first
-    total[: len(second)] += second
-    mixed: Samples = np.clip(total, -32768, 32767).astype(np.int16)
-    return mixed

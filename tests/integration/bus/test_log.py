@@ -96,7 +96,7 @@ async def test_every_key_of_a_call_goes_by_itself(session: BusSession) -> None:
     await log.expire(CALL, 5)
     for key in (topics.events(CALL), topics.facts(CALL), topics.owners(CALL)):
         assert 0 < await session.redis.ttl(key) <= 5
-    assert await log.exists(CALL)
+    assert await log.read(CALL)
 
 
 async def test_a_log_is_read_from_any_place(session: BusSession) -> None:

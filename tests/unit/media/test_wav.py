@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from media.frames import to_samples
 from media.g711 import pcm_to_alaw, pcm_to_ulaw
-from media.mixing import interleave, mix
+from media.mixing import interleave
 from media.wav import StereoWriter, WavError, read_channels, read_mono, write_mono
 
 RAMP = np.array([0, 256, -256, 32512, -32768], dtype=np.int16)
@@ -116,8 +116,3 @@ def test_arbitrary_bytes_raise_only_wav_errors(body: bytes) -> None:
             continue
         assert samples.ndim == 2
         assert rate > 0
-
-
-def test_mixing_saturates_and_keeps_the_longer_end() -> None:
-    mixed = mix(np.array([30000, -30000, 5], np.int16), np.array([30000, -30000], np.int16))
-    assert mixed.tolist() == [32767, -32768, 5]
