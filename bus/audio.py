@@ -2,7 +2,7 @@
 
 Caller's frames: `{call}:in`, one entry per 20 ms frame, field `f`:
 
-    u8 codec | u8 flags | u64 captured_ms | payload
+    u8 codec | u8 flags | u8 agent_level | u64 captured_ms | payload
 
 The entry's id is the frame's number (`FIRST + seq`-0), so the stream's ids are the media clock: a
 retried write cannot double a frame, a reader resumes at a position, and the trim is by position.
@@ -30,10 +30,11 @@ OUT_FIELD: Final = b"c"
 #: Stream ids start above 0-0.
 FIRST: Final = 1
 
+SILENT: Final = 127
 CONCEALED: Final = 1  # no packet came for this frame: its audio is made up
 LAST: Final = 1  # the sentence ends with this chunk
 
-_IN = struct.Struct(">BBQ")
+_IN = struct.Struct(">BBBQ")
 _OUT = struct.Struct(">BBHIB")
 _WIRE_CODECS: Final = {Codec.PCMU: 0, Codec.PCMA: 8, Codec.L16: 11}
 _CODECS: Final = {number: codec for codec, number in _WIRE_CODECS.items()}
@@ -48,6 +49,8 @@ class InFrame(NamedTuple):
     codec: Codec
     payload: bytes
     concealed: bool = False
+    #: How loud the agent was in the same 20 ms: 0..127 in -dBov (RFC 6464 3), 127 for silence.
+    agent_level: int = SILENT
 
     @property
     def position(self) -> int:
@@ -82,7 +85,8 @@ def frame_end(entry_id: bytes) -> int:
 
 def encode_frame(frame: InFrame) -> bytes:
     """Write a frame's field."""
-    head = _IN.pack(_WIRE_CODECS[frame.codec], CONCEALED * frame.concealed, frame.captured_ms)
+    codec, flags = _WIRE_CODECS[frame.codec], CONCEALED * frame.concealed
+    head = _IN.pack(codec, flags, frame.agent_level, frame.captured_ms)
     return head + frame.payload
 
 
@@ -93,10 +97,10 @@ def decode_frame(entry_id: bytes, data: bytes) -> InFrame:
         WireError
     """
     try:
-        codec, flags, captured = _IN.unpack_from(data)
+        codec, flags, level, captured = _IN.unpack_from(data)
         seq = int(entry_id.partition(b"-")[0]) - FIRST
         payload = data[_IN.size :]
-        frame = InFrame(seq, captured, _CODECS[codec], payload, bool(flags & CONCEALED))
+        frame = InFrame(seq, captured, _CODECS[codec], payload, bool(flags & CONCEALED), level)
     except (struct.error, KeyError, ValueError) as error:
         raise WireError(f"not an audio frame: {data[:40]!r}") from error
     if seq < 0 or len(payload) != _frame_bytes(frame.codec):

@@ -13,7 +13,7 @@ from functools import singledispatchmethod
 from typing import Literal, NamedTuple
 
 from calls import events as e
-from calls.ids import GREETING_TURN, ReplyId, turn_of
+from calls.ids import GREETING_TURN, ReplyId, is_aside, reply_id, revision_of, turn_of
 
 
 class Message(NamedTuple):
@@ -49,6 +49,9 @@ class Sentence:
     #: Where the run that is playing now began, (offset, position).
     playing: tuple[int, int] | None = None
     finished: bool = False
+    #: It is spoken to its end, even if the caller speaks.
+    protected: bool = False
+    cached: bool = False
 
     @property
     def heard_samples(self) -> int:
@@ -107,13 +110,27 @@ class Reply:
 
 
 @dataclass(slots=True)
+class Aside:
+    """Something said beside the answer: a filler, "are you still there?"."""
+
+    due: e.AsideDue | None = None
+    sentence: Sentence = field(default_factory=lambda: Sentence(0))
+
+
+@dataclass(slots=True)
 class Turn:
     """What the caller said, and what became of it. Turn 0 is the greeting: nobody spoke yet."""
 
     number: int
     ended: e.TurnEnded | None = None
     partial: str = ""
+    #: What it was taken for while its end was not sure, by revision; those withdrawn too.
+    guesses: dict[int, e.TurnGuessed] = field(default_factory=dict)
+    #: The guess that stands, until the turn has ended.
+    guess: e.TurnGuessed | None = None
     replies: dict[ReplyId, Reply] = field(default_factory=dict)
+    #: What was said beside the answer, in order.
+    asides: dict[ReplyId, Aside] = field(default_factory=dict)
 
     @property
     def text(self) -> str:
@@ -121,12 +138,10 @@ class Turn:
 
     @property
     def reply(self) -> Reply | None:
-        """The reply that counts: the latest revision."""
-        return self.replies[max(self.replies, key=_revision)] if self.replies else None
-
-
-def _revision(reply: ReplyId) -> int:
-    return int(reply.partition(".")[2] or 0)
+        """The reply that counts: to the words that the turn ended with."""
+        if self.ended is None and self.number != GREETING_TURN:
+            return None
+        return self.replies.get(reply_id(self.number, self.ended.revision if self.ended else 0))
 
 
 @dataclass(slots=True)
@@ -145,6 +160,14 @@ class Conversation:
     heard_to_the_end: bool = False
     #: The caller is speaking now (as far as the log knows).
     speech: e.SpeechStarted | None = None
+    #: The last turn that ended; replies to earlier ones are stale if the agent yields.
+    current_turn: int = GREETING_TURN
+    #: Keys pressed up to here (samples) have become turns.
+    keyed_until: int = -1
+    #: What the agent is saying now, or said last.
+    spoken: Sentence | None = None
+    #: When anybody last did something that the other could hear or see (epoch ms).
+    active_at: float = 0.0
 
     @classmethod
     def of(cls, events: Iterable[e.Event]) -> Conversation:
@@ -153,11 +176,6 @@ class Conversation:
         for event in events:
             conversation.apply(event)
         return conversation
-
-    @property
-    def current_turn(self) -> int:
-        """The last turn that ended; replies to earlier ones are stale if the agent yields."""
-        return max((n for n, turn in self.turns.items() if turn.ended), default=GREETING_TURN)
 
     @property
     def yields(self) -> bool:
@@ -171,29 +189,62 @@ class Conversation:
 
     def sentence(self, reply: ReplyId, index: int) -> Sentence | None:
         """What the log knows of a sentence."""
-        known = self.reply(reply)
+        turn = self.turns.get(turn_of(reply))
+        if turn is not None and is_aside(reply):
+            aside = turn.asides.get(reply)
+            return aside.sentence if aside else None
+        known = turn.replies.get(reply) if turn else None
         return known.sentences.get(index) if known else None
 
-    def is_current(self, reply: ReplyId) -> bool:
-        """Is this reply still wanted?"""
-        return self.ended is None and (not self.yields or turn_of(reply) >= self.current_turn)
+    def answers(self, reply: ReplyId) -> e.TurnEnded | e.TurnGuessed | None:
+        """The words that this reply answers, if they are still taken for what was said."""
+        turn = self.turns.get(turn_of(reply))
+        words = (turn.ended or turn.guess) if turn else None
+        return words if words is not None and words.revision == revision_of(reply) else None
 
-    def messages(self, before: int | None = None) -> list[Message]:
+    def is_current(self, reply: ReplyId) -> bool:
+        """Is this reply, which may be a prepared one, still wanted?"""
+        number = turn_of(reply)
+        if self.ended is not None or (self.yields and number < self.current_turn):
+            return False
+        known = number in self.turns and number != GREETING_TURN and not is_aside(reply)
+        return not known or self.answers(reply) is not None
+
+    def is_confirmed(self, reply: ReplyId) -> bool:
+        """May it be heard? A reply to a guess may not, until the turn has ended with its words."""
+        turn = self.turns.get(turn_of(reply))
+        if is_aside(reply) or turn_of(reply) == GREETING_TURN:
+            return True
+        return turn is not None and turn.ended is not None and self.answers(reply) is not None
+
+    def is_wanted(self, reply: ReplyId, index: int) -> bool:
+        """Is this sentence still wanted? A protected one is, once it has begun to be heard."""
+        if self.is_current(reply):
+            return True
+        sentence = self.sentence(reply, index)
+        begun = sentence is not None and sentence.protected and sentence.played_at is not None
+        return self.ended is None and begun and sentence is not None and not sentence.finished
+
+    def messages(self, before: int | None = None, words: str | None = None) -> list[Message]:
         """What was said, as the caller heard it, up to and including turn `before`'s own words.
 
-        A reply that was cut counts only as far as it was heard; one that nobody heard is absent.
+        `words` stand for that turn's own while it has not ended. A reply that was cut counts only
+        as far as it was heard; one that nobody heard is absent.
         """
         lines: list[Message] = []
         for number in sorted(self.turns):
             if before is not None and number > before:
                 break
             turn = self.turns[number]
-            if turn.ended and turn.ended.text:
-                lines.append(Message("user", turn.ended.text))
+            text = turn.ended.text if turn.ended else words if number == before else None
+            if text:
+                lines.append(Message("user", text))
             reply = turn.reply
             if reply is None or number == before:
                 continue
-            said = reply.heard_text if reply.cut else reply.text
+            # A turn that is only guessed has not cut what it speaks over; its answer shall know.
+            over = before is not None and self.yields and not reply.played_out
+            said = reply.heard_text if reply.cut or over else reply.text
             if said:
                 lines.append(Message("assistant", said))
         return lines
@@ -204,7 +255,12 @@ class Conversation:
     def _reply(self, reply: ReplyId) -> Reply:
         return self._turn(turn_of(reply)).replies.setdefault(reply, Reply(reply))
 
+    def _aside(self, reply: ReplyId) -> Aside:
+        return self._turn(turn_of(reply)).asides.setdefault(reply, Aside())
+
     def _sentence(self, reply: ReplyId, index: int) -> Sentence:
+        if is_aside(reply):
+            return self._aside(reply).sentence
         return self._reply(reply).sentences.setdefault(index, Sentence(index))
 
     @singledispatchmethod
@@ -218,6 +274,7 @@ class Conversation:
     @apply.register
     def _(self, event: e.CallAnswered) -> None:
         self.answered_at = self.answered_at or event.at
+        self._active(event)
 
     @apply.register
     def _(self, event: e.CallEnded) -> None:
@@ -236,6 +293,7 @@ class Conversation:
     def _(self, event: e.DigitPressed) -> None:
         if event not in self.digits:
             self.digits.append(event)
+        self._active(event)
 
     @apply.register
     def _(self, event: e.MediaGap) -> None:
@@ -250,11 +308,25 @@ class Conversation:
     @apply.register
     def _(self, event: e.SpeechStarted) -> None:
         self.speech = event
+        self._active(event)
 
     @apply.register
     def _(self, event: e.SpeechDropped) -> None:
         if self.speech is not None and self.speech.turn == event.turn:
             self.speech = None
+        self._active(event)
+
+    @apply.register
+    def _(self, event: e.TurnGuessed) -> None:
+        turn = self._turn(event.turn)
+        if event.revision not in turn.guesses:
+            turn.guesses[event.revision] = turn.guess = event
+
+    @apply.register
+    def _(self, event: e.GuessWithdrawn) -> None:
+        turn = self._turn(event.turn)
+        if turn.guess is not None and turn.guess.revision == event.revision:
+            turn.guess = None
 
     @apply.register
     def _(self, event: e.TranscriptPartial) -> None:
@@ -265,7 +337,11 @@ class Conversation:
         if self._turn(event.turn).ended is not None:
             return
         self._turn(event.turn).ended = event
+        self.current_turn = max(self.current_turn, event.turn)
+        if event.rule == "keypad":
+            self.keyed_until = max(self.keyed_until, event.speech_end)
         self.speech = None
+        self._active(event)
         if self.yields:
             for number, turn in self.turns.items():
                 if number < event.turn:
@@ -288,6 +364,14 @@ class Conversation:
         sentence.text = event.text
         sentence.ready_at = event.at
         sentence.first_token_at = event.first_token_at
+        sentence.protected = event.protected
+
+    @apply.register
+    def _(self, event: e.AsideDue) -> None:
+        aside = self._aside(event.reply)
+        aside.due = event
+        aside.sentence.text = event.text
+        aside.sentence.ready_at = event.at
 
     @apply.register
     def _(self, event: e.ActionRequested) -> None:
@@ -306,6 +390,7 @@ class Conversation:
         sentence = self._sentence(event.reply, event.index)
         sentence.taken_at = event.taken_at
         sentence.audio_at = event.at
+        sentence.cached = event.cached
 
     @apply.register
     def _(self, event: e.SynthesisEnded) -> None:
@@ -319,6 +404,8 @@ class Conversation:
         if sentence.played_at is None:
             sentence.played_at = event.at
         sentence.playing = (event.offset, event.position)
+        self.spoken = sentence
+        self._active(event)
 
     @apply.register
     def _(self, event: e.PlaybackStopped) -> None:
@@ -330,3 +417,7 @@ class Conversation:
                 sentence.runs.append(run)
             sentence.playing = None
         sentence.finished = sentence.finished or event.why == "finished"
+        self._active(event)
+
+    def _active(self, event: e.Event) -> None:
+        self.active_at = max(self.active_at, event.at)

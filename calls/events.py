@@ -21,6 +21,7 @@ from calls.agent import Agent
 from calls.ending import Ending
 from calls.ids import CALL_ID_PATTERN, REPLY_ID_PATTERN, CallId, ReplyId
 
+AsideReason = Literal["filler", "trouble", "reprompt", "goodbye", "apology"]
 Stage = Literal["ingress", "asr", "llm", "tts", "recorder"]
 
 _CallId = Annotated[CallId, StringConstraints(pattern=f"^{CALL_ID_PATTERN}$")]
@@ -137,6 +138,36 @@ class TranscriptPartial(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TurnGuessed(Event):
+    """The caller may have finished: a reply to these words is prepared, and held back.
+
+    It is spoken if the turn ends with this revision, and forgotten if the guess is withdrawn or
+    another one made.
+    """
+
+    KEY = ("turn", "revision")
+
+    kind: Literal["turn.guessed"] = "turn.guessed"
+    turn: int
+    revision: int
+    text: str
+    confidence: float | None
+    #: Where the last speech sample was.
+    speech_end: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GuessWithdrawn(Event):
+    """The caller went on: nobody wants that reply."""
+
+    KEY = ("turn", "revision")
+
+    kind: Literal["turn.guess_withdrawn"] = "turn.guess_withdrawn"
+    turn: int
+    revision: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TurnEnded(Event):
     """The caller finished a turn: this is what was said. The reply to it is due."""
 
@@ -152,11 +183,22 @@ class TurnEnded(Event):
     #: When the last speech sample was heard, and when the end of the turn was decided (epoch ms).
     speech_ended_at: float
     decided_at: float
+    #: Which revision of the reply answers it: that of the guess with these words, if there was one.
+    revision: int = 0
+    #: What ended it. silence: no hint in the words; complete, unfinished: a hint in them;
+    #: provider: the transcriber said so; longest: it lasted too long; keypad: it was keyed in;
+    #: hung_up: the call ended.
+    rule: Literal[
+        "silence", "complete", "unfinished", "provider", "longest", "keypad", "hung_up"
+    ] = "silence"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SpeechDropped(Event):
-    """What began as speech held no words: playback goes on from where it paused."""
+    """What began as speech is no turn: playback goes on from where it paused.
+
+    If the caller goes on after all, the same turn's speech starts again.
+    """
 
     KEY = ("turn", "position")
 
@@ -164,7 +206,10 @@ class SpeechDropped(Event):
     turn: int
     #: Where that speech had started.
     position: int
-    why: Literal["no_words"]
+    #: noise: too little of it was speech, whatever the transcriber made of it.
+    why: Literal["no_words", "backchannel", "noise"]
+    #: What the transcriber made of it.
+    text: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -197,6 +242,24 @@ class SentenceReady(Event):
     text: str
     #: When the responder's first token of this sentence came (epoch ms).
     first_token_at: float
+    #: It is spoken to its end, even if the caller speaks.
+    protected: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AsideDue(Event):
+    """The agent says something beside the answer.
+
+    filler, trouble: the answer is late; reprompt, goodbye: the caller is silent; apology: nothing
+    of the answer could be spoken.
+    """
+
+    KEY = ("reply",)
+
+    kind: Literal["aside"] = "aside"
+    reply: _ReplyId
+    why: AsideReason
+    text: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -234,6 +297,8 @@ class SynthesisStarted(Event):
     index: int
     #: When a worker took the sentence (epoch ms).
     taken_at: float
+    #: It came from the cache of speech.
+    cached: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -308,11 +373,14 @@ AnyEvent = (
     | MediaGap
     | SpeechStarted
     | TranscriptPartial
+    | TurnGuessed
+    | GuessWithdrawn
     | TurnEnded
     | SpeechDropped
     | HearingEnded
     | ReplyStarted
     | SentenceReady
+    | AsideDue
     | ActionRequested
     | ReplyEnded
     | SynthesisStarted

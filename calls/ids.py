@@ -2,7 +2,8 @@
 
 A call id sorts by its start and cannot be guessed. A turn is numbered by the worker that hears it;
 turn 0 is the agent's greeting. A reply is named by the turn it answers and by its revision, so that
-two workers that answer the same turn after a take-over write the same names.
+two workers that answer the same turn after a take-over write the same names. An aside is what the
+agent says beside the answer, as a filler: it is named by the turn it comes after.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ GREETING_TURN = 0
 
 #: What ids look like on the wire: nothing else may become part of a key, a path or a fold.
 CALL_ID_PATTERN = r"[a-z0-9][a-z0-9-]{7,63}"
-REPLY_ID_PATTERN = r"(0|[1-9][0-9]{0,8})\.(0|[1-9][0-9]{0,8})"
+REPLY_ID_PATTERN = r"(0|[1-9][0-9]{0,8})\.a?(0|[1-9][0-9]{0,8})"
 
 _CALL_ID = re.compile(CALL_ID_PATTERN)
 _REPLY_ID = re.compile(REPLY_ID_PATTERN)
@@ -49,6 +50,16 @@ def reply_id(turn: int, revision: int = 0) -> ReplyId:
     return ReplyId(f"{turn}.{revision}")
 
 
+def aside_id(turn: int, number: int) -> ReplyId:
+    """Name what is said beside the answer to a turn."""
+    return ReplyId(f"{turn}.a{number}")
+
+
+def is_aside(reply: ReplyId) -> bool:
+    """Is this said beside the answer?"""
+    return ".a" in reply
+
+
 def parse_reply_id(text: str) -> ReplyId:
     """Accept a reply id from outside.
 
@@ -58,6 +69,15 @@ def parse_reply_id(text: str) -> ReplyId:
     if not _REPLY_ID.fullmatch(text):
         raise ValueError(f"not a reply id: {text[:80]!r}")
     return ReplyId(text)
+
+
+def revision_of(reply: ReplyId) -> int:
+    """Tell which revision of the turn's answer a reply is, or which aside.
+
+    Raises:
+        ValueError: not a reply id.
+    """
+    return int(reply.partition(".")[2].removeprefix("a"))
 
 
 def turn_of(reply: ReplyId) -> int:

@@ -3,23 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple, Protocol
+from typing import Final, NamedTuple, Protocol
 
 import structlog
 
-from bus.audio import OUT_FIELD, InFrame, decode_chunk
+from bus.audio import OUT_FIELD, SILENT, InFrame, decode_chunk
 from bus.events import WireError
 from bus.tail import Entries
 from calls import events as e
 from calls.agent import Agent
 from calls.conversation import Conversation
-from calls.ids import CallId, ReplyId, turn_of
+from calls.ids import CallId, ReplyId, is_aside, reply_id, turn_of
+from calls.patience import DueAside, aside_due
 from calls.timing import stages_ms, voice_to_voice_ms
 from legs.playout import Playout
-from media.frames import FRAME_SAMPLES, Codec
+from media.frames import FRAME_SAMPLES, SAMPLE_RATE, Codec
+from media.level import level_dbov
 from telemetry import metrics
 
 _log = structlog.get_logger(__name__)
+#: Asides are looked for this often: every 200 ms. In frames.
+_PATIENCE_FRAMES: Final = 10
+#: A goodbye that nobody could speak does not keep the line open longer than this, ms.
+_FAREWELL_MS: Final = 15_000
 
 
 class Key(NamedTuple):
@@ -67,15 +73,27 @@ class Leg:
         self._now_ms = now_ms
         self._playout = Playout()
         self._seq = 0
+        #: Once this has been heard, the agent hangs up; in any case then (epoch ms).
         self._farewell: ReplyId | None = None
+        self._farewell_by = float("inf")
+        #: The playback was stopped, and nobody knows yet what for.
+        self._interrupted = False
+        self._conversation: Conversation | None = None
+        #: Asides that the engine has not had spoken yet, and all that were due.
+        self.asides: list[DueAside] = []
+        self._asides_due: set[ReplyId] = set()
 
     @property
     def position(self) -> int:
         """The media clock: samples since the first frame."""
         return self._seq * FRAME_SAMPLES
 
-    def tick(self, now_ms: float) -> InFrame:
-        """Move one frame each way."""
+    def follow(self, conversation: Conversation) -> None:
+        """Know the call's live fold."""
+        self._conversation = conversation
+
+    def tick(self, now_ms: float, *, deaf: bool = False) -> InFrame:
+        """Move one frame each way. `deaf`: no worker is there that could hear the caller."""
         heard = self._carrier.hear(now_ms)
         position = self.position
         for number, key in enumerate(heard.keys):
@@ -88,14 +106,42 @@ class Leg:
                     position=position + number,
                 )
             )
-        self._carrier.say(self._playout.next(position, now_ms))
+        if heard.keys and self.agent.barge_in and self.agent.keypad.enabled:
+            self._pause(now_ms)
+        if self._seq % _PATIENCE_FRAMES == 0:
+            self._be_patient(now_ms, deaf=deaf)
+        payload = self._playout.next(position, now_ms)
+        self._carrier.say(payload)
         self._drain_ledger()
-        if self._farewell is not None and self._playout.complete(self._farewell):
-            self._farewell = None
-            self._carrier.hang_up()
-        frame = InFrame(self._seq, int(now_ms), Codec.PCMU, heard.payload, heard.concealed)
+        self._say_farewell(now_ms)
+        level = SILENT if payload is None else level_dbov(payload)
+        frame = InFrame(self._seq, int(now_ms), Codec.PCMU, heard.payload, heard.concealed, level)
         self._seq += 1
         return frame
+
+    def _be_patient(self, now_ms: float, *, deaf: bool) -> None:
+        """See whether something is to be said beside the answers."""
+        if self._conversation is None:
+            return
+        due = aside_due(self._conversation, now_ms, deaf=deaf)
+        if due is None or due.reply in self._asides_due:
+            return
+        self._asides_due.add(due.reply)
+        self.asides.append(due)
+        self.pending.append(e.AsideDue(at=now_ms, reply=due.reply, why=due.why, text=due.text))
+        self._playout.end_reply(due.reply, 1)
+        metrics.ASIDES.labels(due.why).inc()
+        if due.why == "trouble":
+            self._playout.urge(due.reply)
+        elif due.why == "goodbye":
+            self._farewell, self._farewell_by = due.reply, now_ms + _FAREWELL_MS
+
+    def _say_farewell(self, now_ms: float) -> None:
+        if self._farewell is None:
+            return
+        if self._playout.complete(self._farewell) or now_ms >= self._farewell_by:
+            self._farewell = None
+            self._carrier.hang_up()
 
     def audio_came(self, entries: Entries) -> None:
         """New entries of `{call}:out`."""
@@ -112,23 +158,46 @@ class Leg:
         """A new entry of the log, already folded into `conversation`."""
         match event:
             case e.SpeechStarted() if self.agent.barge_in:
-                self._playout.pause(self.position, self._now_ms())
-                self._drain_ledger()
+                self._pause(self._now_ms())
             case e.SpeechDropped():
                 self._playout.resume()
-            case e.TurnEnded() if self.agent.barge_in:
-                self._playout.drop_before(event.turn, self.position, self._now_ms())
-                self._drain_ledger()
-                if self._farewell is not None and turn_of(self._farewell) < event.turn:
-                    self._farewell = None
+                self._interruption_was("resumed")
+            case e.GuessWithdrawn():
+                self._wasted(self._playout.withdraw(reply_id(event.turn, event.revision)))
+            case e.TurnEnded():
+                self._turn_ended(event)
+            case e.SentenceReady(protected=True):
+                self._playout.protect(event.reply, event.index)
             case e.ReplyEnded():
                 self._playout.end_reply(event.reply, event.sentences)
             case e.ActionRequested(action="hangup") if conversation.is_current(event.reply):
                 self._farewell = event.reply
-            case e.PlaybackStarted(index=0, offset=0):
+            case e.PlaybackStarted(index=0, offset=0) if not is_aside(event.reply):
                 _observe(conversation, event.reply)
             case _:
                 pass
+
+    def _turn_ended(self, event: e.TurnEnded) -> None:
+        if self.agent.barge_in:
+            self._playout.drop_before(event.turn, self.position, self._now_ms())
+            self._drain_ledger()
+            self._interruption_was("dropped")
+            if self._farewell is not None and turn_of(self._farewell) < event.turn:
+                self._farewell, self._farewell_by = None, float("inf")
+        self._wasted(self._playout.confirm(reply_id(event.turn, event.revision)))
+
+    def _pause(self, now_ms: float) -> None:
+        self._playout.pause(self.position, now_ms)
+        self._interrupted = self._interrupted or bool(self._playout.ledger)
+        self._drain_ledger()
+
+    def _interruption_was(self, outcome: str) -> None:
+        if self._interrupted:
+            metrics.BARGE_INS.labels(outcome).inc()
+        self._interrupted = False
+
+    def _wasted(self, samples: int) -> None:
+        metrics.GUESSES_WASTED.inc(samples / SAMPLE_RATE)
 
     def close(self) -> None:
         """The call is over: say what was playing."""

@@ -3,7 +3,8 @@
 Chunks come from several workers at once, out of order and perhaps twice; each names its place
 (reply, sentence, offset), so the queue takes what it lacks and plays sentences in their order.
 The ledger says, to the sample, what left: a run of audio starts, and it stops because the sentence
-is finished, its next audio is late, the caller speaks, or nobody wants the reply any more.
+is finished, its next audio is late, the caller speaks, or nobody wants the reply any more. A reply
+to a guess is held until the turn has ended with the words that were guessed.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import Final, NamedTuple
 
 from bus.audio import OutChunk
 from calls.events import PlaybackStarted, PlaybackStopped
-from calls.ids import ReplyId, turn_of
+from calls.ids import GREETING_TURN, ReplyId, is_aside, revision_of, turn_of
 from media.frames import FRAME_SAMPLES
 
 Ledger = list[PlaybackStarted | PlaybackStopped]
@@ -74,6 +75,15 @@ class _Reply:
     def complete(self) -> bool:
         return self.count is not None and self.next >= self.count
 
+    @property
+    def begun(self) -> bool:
+        return self.next > 0 or any(audio.played for audio in self.sentences.values())
+
+    def keep_only(self, sentence: int) -> None:
+        """Nothing but this sentence is wanted any more."""
+        self.count = sentence + 1
+        self.sentences = {sentence: self.sentences[sentence]}
+
 
 class Playout:
     """One call's playout. Payloads are PCMU, one byte a sample."""
@@ -83,44 +93,98 @@ class Playout:
         self._replies: dict[ReplyId, _Reply] = {}
         self._current: _Place | None = None
         self._paused = False
+        #: Pause once the protected sentence that is playing has been heard.
+        self._pause_due = False
         self._wanted_from = 0
+        #: Which revision answers a turn that has ended.
+        self._confirmed: dict[int, ReplyId] = {}
+        self._protected: set[tuple[ReplyId, int]] = set()
+        #: An aside that the caller hears although it is paused.
+        self._urgent: ReplyId | None = None
 
     def add(self, chunk: OutChunk) -> None:
         """Take a chunk; one that is not wanted or not new changes nothing."""
-        if turn_of(chunk.reply) < self._wanted_from:
-            return
-        reply = self._replies.setdefault(chunk.reply, _Reply())
-        if chunk.sentence >= reply.next:
+        reply = self._replies.get(chunk.reply)
+        if reply is None:
+            if not self._wanted(chunk.reply):
+                return
+            reply = self._replies[chunk.reply] = _Reply()
+        if reply.next <= chunk.sentence and (reply.count is None or chunk.sentence < reply.count):
             reply.sentences.setdefault(chunk.sentence, _Audio()).add(chunk)
 
     def end_reply(self, reply: ReplyId, sentences: int) -> None:
         """The reply has no more sentences than these."""
-        if turn_of(reply) >= self._wanted_from:
-            self._replies.setdefault(reply, _Reply()).count = sentences
+        known = self._replies.get(reply)
+        if known is None and self._wanted(reply):
+            known = self._replies[reply] = _Reply()
+        if known is not None and known.count is None:
+            known.count = sentences
+
+    def protect(self, reply: ReplyId, sentence: int) -> None:
+        """This sentence is heard to its end, once it has begun."""
+        self._protected.add((reply, sentence))
+
+    def confirm(self, reply: ReplyId) -> int:
+        """The turn has ended with the words that this reply answers: it may be heard.
+
+        Returns:
+            How much audio of other guesses at the turn is thrown away, samples.
+        """
+        turn = turn_of(reply)
+        self._confirmed[turn] = reply
+        return sum(
+            self._forget(other)
+            for other in list(self._replies)
+            if turn_of(other) == turn and other != reply and not is_aside(other)
+        )
+
+    def withdraw(self, reply: ReplyId) -> int:
+        """The guess that this reply answers was wrong. Returns what is thrown away, samples."""
+        return 0 if self._released(reply) else self._forget(reply)
+
+    def urge(self, aside: ReplyId) -> None:
+        """Let this aside be heard although the playout is paused."""
+        self._urgent = aside
 
     def complete(self, reply: ReplyId) -> bool:
         """Has all of the reply been played?"""
         known = self._replies.get(reply)
         return known is not None and known.complete
 
+    @property
+    def paused(self) -> bool:
+        return self._paused
+
     def pause(self, position: int, now_ms: float) -> None:
         """The caller speaks: nothing more leaves, from the frame at `position` on."""
+        if self._current is not None and self._is_protected(self._current):
+            self._pause_due = True
+            return
         self._paused = True
+        self._urgent = None
         self._stop(position, now_ms, "paused")
 
     def resume(self) -> None:
         """It was nothing: go on where it stopped."""
-        self._paused = False
+        self._paused = self._pause_due = False
 
     def drop_before(self, turn: int, position: int, now_ms: float) -> None:
         """Forget replies to turns before this one; playing goes on with what is left."""
         self._wanted_from = max(self._wanted_from, turn)
+        kept: ReplyId | None = None
         if self._current is not None and self._current.turn < turn:
-            self._stop(position, now_ms, "dropped")
+            if self._is_protected(self._current):
+                kept = self._current.reply
+                self._replies[kept].keep_only(self._current.sentence)
+            else:
+                self._stop(position, now_ms, "dropped")
         self._replies = {
-            reply: state for reply, state in self._replies.items() if turn_of(reply) >= turn
+            reply: state
+            for reply, state in self._replies.items()
+            if turn_of(reply) >= turn or reply == kept
         }
-        self._paused = False
+        self._protected = {place for place in self._protected if place[0] in self._replies}
+        self._paused = self._pause_due = False
 
     def close(self, position: int, now_ms: float) -> None:
         """The call is over."""
@@ -129,7 +193,7 @@ class Playout:
 
     def next(self, position: int, now_ms: float) -> bytes | None:
         """The 160 samples to send as the frame at `position`; None for silence."""
-        if self._paused or not self._replies:
+        if not self._replies:
             return None
         place = self._current or self._choose()
         if place is None:
@@ -156,19 +220,60 @@ class Playout:
             reply = self._replies[place.reply]
             reply.next += 1
             del reply.sentences[place.sentence]
+            self._paused = self._paused or self._pause_due
+            self._pause_due = False
         return frame or None
 
+    def _wanted(self, reply: ReplyId) -> bool:
+        turn = turn_of(reply)
+        if turn < self._wanted_from:
+            return False
+        confirmed = self._confirmed.get(turn)
+        return is_aside(reply) or confirmed is None or confirmed == reply
+
+    def _released(self, reply: ReplyId) -> bool:
+        """May it be heard, now that its turn has ended with the words that it answers?"""
+        turn = turn_of(reply)
+        return turn == GREETING_TURN or is_aside(reply) or self._confirmed.get(turn) == reply
+
+    def _is_protected(self, place: _Place) -> bool:
+        return (place.reply, place.sentence) in self._protected
+
+    def _forget(self, reply: ReplyId) -> int:
+        state = self._replies.pop(reply, None)
+        return sum(len(audio.data) for audio in state.sentences.values()) if state else 0
+
     def _choose(self) -> _Place | None:
-        """The sentence that is due, if there is enough of it to begin."""
+        """The sentence that is due, if there is enough of it to begin.
+
+        The answer goes first: an aside is heard only while none of it is there, and one that comes
+        too late is not heard at all.
+        """
+        waiting = None
         for reply in sorted(self._replies, key=_order):
             state = self._replies[reply]
-            if state.complete:
+            if state.complete or not self._released(reply):
                 continue
-            audio = state.sentences.get(state.next)
-            if audio is None or not audio.ready:
+            if self._paused and reply != self._urgent:
+                continue
+            place = _Place(turn_of(reply), reply, state.next)
+            if waiting is not None and place.turn != waiting:
                 return None
-            return _Place(turn_of(reply), reply, state.next)
+            audio = state.sentences.get(state.next)
+            if audio is not None and audio.ready:
+                if not is_aside(reply) and not audio.played:
+                    self._too_late(place.turn)
+                return place
+            if not is_aside(reply):
+                waiting = place.turn
         return None
+
+    def _too_late(self, turn: int) -> None:
+        """Asides up to this turn that have not begun are not wanted any more."""
+        for reply, state in self._replies.items():
+            if is_aside(reply) and turn_of(reply) <= turn and not state.begun:
+                state.count = 0
+                state.sentences.clear()
 
     def _stop(self, position: int, now_ms: float, why: str) -> None:
         if self._current is None:
@@ -187,6 +292,5 @@ class Playout:
         )
 
 
-def _order(reply: ReplyId) -> tuple[int, int]:
-    turn, _, revision = reply.partition(".")
-    return int(turn), int(revision or 0)
+def _order(reply: ReplyId) -> tuple[int, bool, int]:
+    return turn_of(reply), is_aside(reply), revision_of(reply)

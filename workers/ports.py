@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from calls.agent import Agent
 from calls.conversation import Message
@@ -37,11 +37,28 @@ class Transcript:
     confidence: float | None = None
 
 
-class Utterance(Protocol):
-    """One utterance being heard. Used by one task; finish() or cancel() ends it."""
+class Partial(NamedTuple):
+    """What an utterance seems to say so far; `ended` where the provider hears its end."""
 
-    async def write(self, pcm: bytes) -> str:
+    text: str = ""
+    ended: bool = False
+
+
+class Utterance(Protocol):
+    """One utterance being heard. Used by one task at a time; finish() or cancel() ends it."""
+
+    async def write(self, pcm: bytes) -> Partial:
         """Take the next audio, 8000 Hz, any length. Returns the newest partial transcript."""
+        ...
+
+    async def guess(self) -> Transcript:
+        """What it says if it ends here. More audio may follow. Cancelling the call is harmless.
+
+        While it runs, write() may be called: that audio is not in the guess.
+
+        Raises:
+            ProviderError
+        """
         ...
 
     async def finish(self) -> Transcript:
@@ -69,9 +86,13 @@ class Transcriber(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """A piece of the reply's text, as it is generated: spaces included."""
+    """A piece of the reply's text, as it is generated: spaces included.
+
+    The sentence it belongs to is spoken to its end if it is not `interruptible`.
+    """
 
     text: str
+    interruptible: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,12 +107,16 @@ class Responder(Protocol):
     """Thinks. One per agent and process; many replies at once."""
 
     def reply(
-        self, conversation: Sequence[Message], *, confidence: float | None
+        self,
+        conversation: Sequence[Message],
+        *,
+        confidence: float | None,
+        said: Sequence[str] = (),
     ) -> AsyncIterator[Token | Action]:
         """Answer the conversation's last line, streaming. Closing the iterator cancels.
 
-        `confidence` is the transcriber's for that line. The same conversation may be asked again
-        by another worker after a take-over.
+        `confidence` is the transcriber's for that line. After a take-over `said` has the sentences
+        of this reply that stand already: go on after them, and say none of them again.
 
         Raises:
             ProviderError

@@ -49,6 +49,22 @@ def speech(number: int, position: int = 0, at: float = 1500.0) -> e.SpeechStarte
     return e.SpeechStarted(at=at, turn=number, position=position)
 
 
+def guessed(number: int, revision: int = 0, text: str = "hello", at: float = 1900.0) -> e.Event:
+    return e.TurnGuessed(
+        at=at, turn=number, revision=revision, text=text, confidence=0.9, speech_end=8000
+    )
+
+
+def withdrawn(number: int, revision: int = 0, at: float = 1950.0) -> e.Event:
+    return e.GuessWithdrawn(at=at, turn=number, revision=revision)
+
+
+def aside(
+    reply: str, why: e.AsideReason = "filler", text: str = "One moment.", at: float = 4000.0
+) -> e.Event:
+    return e.AsideDue(at=at, reply=ReplyId(reply), why=why, text=text)
+
+
 def reply_started(reply: str, at: float = 2010.0) -> e.ReplyStarted:
     return e.ReplyStarted(at=at, reply=ReplyId(reply))
 
@@ -98,8 +114,9 @@ _TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=40)
 _BY_NAME: dict[str, st.SearchStrategy[Any]] = {
     "call": st.just(CALL),
     "agent": st.sampled_from([AGENT, Agent(name="monologue", barge_in=False)]),
-    "reply": st.sampled_from(["0.0", "1.0", "1.1", "2.0", "10.0"]).map(ReplyId),
+    "reply": st.sampled_from(["0.0", "1.0", "1.1", "2.0", "10.0", "1.a0", "2.a1"]).map(ReplyId),
     "turn": st.integers(0, 3),
+    "revision": st.integers(0, 1),
     "index": st.integers(0, 2),
     "text": st.sampled_from(["", "one", "one two three", "Yes, of course."]) | _TEXT,
 }
@@ -128,6 +145,7 @@ def _values(hint: Any) -> st.SearchStrategy[Any]:
         int: st.integers(0, 1_000_000),
         float: _TIMES,
         str: _TEXT,
+        bool: st.booleans(),
         type(None): st.none(),
         dict[str, str]: st.dictionaries(_TEXT, _TEXT, max_size=2),
     }

@@ -1,4 +1,8 @@
-"""One call's ear: frames in; speech, partials and turns out, committed with the place they reach.
+"""One call's ear: frames in; speech, partials, guesses and turns out, committed with their place.
+
+    onset -> pause: a guess, and a reply is prepared to it
+             -> silence for as long as the guess's words ask: the turn is over
+             -> speech goes on: the guess is withdrawn
 
 The checkpoint stands where nothing is in progress: before the utterance being heard. Whoever takes
 over reads the audio again from there, faster than real time, and writes the same facts under the
@@ -8,75 +12,58 @@ same keys; so no word is lost and none comes twice.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Awaitable, Callable
-from typing import Final
+from typing import Final, Literal
 
 import structlog
 
 from bus import audio
-from bus.log import CallLog, Ownership
 from calls import events as e
-from calls.agent import Agent
-from calls.turn_taking import Onset, TurnOver, TurnTaking
-from media import g711
+from calls.ids import reply_id
+from calls.keypad import Keyed, KeypadInput
+from calls.turn_taking import Onset, Pause, Resumed, TurnOver, TurnTaking
 from media.frames import FRAME_MS, FRAME_SAMPLES, SAMPLE_RATE
-from media.vad import Vad
 from telemetry import metrics
-from workers.ports import ProviderError, Transcriber, Transcript, Utterance
+from workers.asr.speech import Scene, Speech
 
 _log = structlog.get_logger(__name__)
-#: Partials come at most this often, in samples of the media clock.
-_PARTIAL_EVERY: Final = SAMPLE_RATE // 5
 #: A silent call's checkpoint moves this often, in samples.
 _CHECKPOINT_EVERY: Final = SAMPLE_RATE
+#: Frames older than this are a backlog, as after a take-over, ms.
+_BEHIND_MS: Final = 500
 
 
 class Hearing:
     """Hears one call for as long as this worker owns it. Used by one task."""
 
-    def __init__(
-        self,
-        agent: Agent,
-        owner: Ownership,
-        log: CallLog,
-        transcriber: Transcriber,
-        vad: Vad,
-        *,
-        now_ms: Callable[[], float],
-        turn_ended: Callable[[int], Awaitable[None]],
-        unresolved: e.SpeechStarted | None = None,
-    ) -> None:
-        """`turn_ended(number)` asks for the reply to a turn, once the turn is in the log.
-
-        `unresolved` is speech that a previous owner wrote of and did not hear to its end: the
-        playback waits for what becomes of it.
+    def __init__(self, scene: Scene) -> None:
+        """Speech that a previous owner did not hear to its end holds up the playback until this one
+        says what becomes of it.
         """
-        self._agent = agent
-        self._owner = owner
-        self._log = log
-        self._transcriber = transcriber
-        self._vad = vad
-        self._now_ms = now_ms
-        self._turn_ended = turn_ended
-        self._unresolved = unresolved
-        saved = owner.checkpoint or {}
+        self._scene = scene
+        self._agent = scene.agent
+        self._unresolved = scene.conversation.speech
+        saved = scene.owner.checkpoint or {}
         self.position: int = saved.get("position", 0)
         self._turn: int = saved.get("turn", 1)
-        self._taking = TurnTaking(agent.endpointing)
-        onset_ms = agent.endpointing.pad_ms + 2 * agent.endpointing.min_speech_ms
-        self._before: deque[audio.InFrame] = deque(maxlen=max(1, onset_ms // FRAME_MS))
-        self._utterance: Utterance | None = None
-        self._unwritten = bytearray()
-        self._onset = 0
-        self._partial = ""
-        self._partial_at = 0
-        self._last_speech_heard_at = 0.0
+        self._taking = TurnTaking(self._agent.endpointing, self._agent.speculation)
+        how = self._agent.endpointing
+        onset_ms = how.pad_ms + 2 * how.min_speech_ms
+        #: Frames, by position, that may turn out to be the soft beginning of speech.
+        self._before: deque[tuple[int, bytes]] = deque(maxlen=max(1, onset_ms // FRAME_MS))
+        self._speech: Speech | None = None
+        self._captured_ms = 0
         self._checkpoint_at = self.position
+        self._keys = KeypadInput(self._agent.keypad)
+        self._keys.take_up(scene.conversation.digits, scene.conversation.keyed_until)
 
     @property
     def checkpoint(self) -> str:
         """The stream id to read after."""
         return audio.after_position(self.position)
+
+    def press(self, key: e.DigitPressed) -> None:
+        """The caller pressed a key."""
+        self._keys.press(key)
 
     async def hear(self, frames: list[audio.InFrame]) -> None:
         """Take the next frames, in order; those heard before are passed over.
@@ -93,111 +80,134 @@ class Hearing:
             self.position = frame.position + FRAME_SAMPLES
             await self._hear_frame(frame)
         await self._write()
-        if not self._taking.speaking and self.position - self._checkpoint_at >= _CHECKPOINT_EVERY:
+        if (keyed := self._keys.take(self.position)) is not None:
+            await self._keyed(keyed)
+        if self._speech is not None:
+            self._speech.check()
+        elif self.position - self._checkpoint_at >= _CHECKPOINT_EVERY:
             await self._commit(*self._resolved())
 
     async def end(self) -> None:
         """The call is over: what was being said is a turn too, though nobody will answer it."""
         if (over := self._taking.finish()) is not None:
             await self._write()
-            await self._over(over, answer=False)
-        await self._commit(e.HearingEnded(at=self._now_ms(), position=self.position))
+            await self._over(over, "hung_up")
+        await self._commit(e.HearingEnded(at=self._scene.now_ms(), position=self.position))
 
     async def cancel(self) -> None:
         """Leave the call to another worker."""
-        if self._utterance is not None:
-            await self._utterance.cancel()
-            self._utterance = None
+        if self._speech is not None:
+            await self._speech.cancel()
 
     async def _hear_frame(self, frame: audio.InFrame) -> None:
-        pcm = g711.decode(frame.payload, frame.codec)
-        speech = self._vad.is_speech(pcm)
-        signal = self._taking.feed(frame.position, speech)
-        if speech:
-            # A frame is taken when its last sample is there.
-            self._last_speech_heard_at = float(frame.captured_ms)
-        if self._utterance is None:
-            self._before.append(frame)
+        pcm, speaks = self._scene.ear.hear(frame)
+        # A frame is captured when its last sample is there.
+        self._captured_ms = frame.captured_ms
+        signal = self._taking.feed(frame.position, speaks)
+        if self._speech is None:
+            self._before.append((frame.position, pcm))
         else:
-            self._unwritten += pcm
-        if isinstance(signal, Onset):
-            await self._begin(signal)
-        elif isinstance(signal, TurnOver):
-            await self._write()
-            await self._over(signal, answer=True)
+            self._speech.add(pcm)
+        match signal:
+            case Onset():
+                await self._begin(signal)
+            case Pause() if self._speech is not None:
+                await self._write()
+                await self._speech.paused(wait=self._behind)
+            case Resumed() if self._speech is not None:
+                await self._speech.resumed(signal.position)
+            case TurnOver():
+                await self._write()
+                await self._over(signal, "longest" if signal.longest else None)
+            case _:
+                pass
 
     async def _begin(self, onset: Onset) -> None:
         metrics.SPEECH_SEGMENTS.inc()
-        self._onset = onset.position
         self._unresolved = None
-        self._partial, self._partial_at = "", self.position
-        self._utterance = self._transcriber.listen()
         heard_from = onset.position - self._agent.endpointing.pad_ms * SAMPLE_RATE // 1000
-        for frame in self._before:
-            if frame.position >= heard_from:
-                self._unwritten += g711.decode(frame.payload, frame.codec)
+        soft = [(position, pcm) for position, pcm in self._before if position >= heard_from]
         self._before.clear()
-        await self._log.commit(
-            self._owner,
-            e.SpeechStarted(at=self._now_ms(), turn=self._turn, position=onset.position),
-        )
+        begin = soft[0][0] if soft else onset.position
+        self._speech = Speech(self._scene, self._taking, self._turn, begin)
+        for _, pcm in soft:
+            self._speech.add(pcm)
+        await self._speech.started(onset.position)
 
     async def _write(self) -> None:
-        """Give the transcriber what has come, in one piece."""
-        if self._utterance is None or not self._unwritten:
+        if self._speech is None:
             return
-        pcm, self._unwritten = bytes(self._unwritten), bytearray()
-        try:
-            partial = await self._utterance.write(pcm)
-        except ProviderError as error:
-            await self._failed(error)
-            return
-        if partial != self._partial and self.position - self._partial_at >= _PARTIAL_EVERY:
-            self._partial, self._partial_at = partial, self.position
-            await self._log.commit(
-                self._owner,
-                e.TranscriptPartial(
-                    at=self._now_ms(), turn=self._turn, position=self.position, text=partial
-                ),
-            )
+        ended = await self._speech.write(self.position, stale=self._behind)
+        if ended and (over := self._taking.finish()) is not None:
+            await self._over(over, "provider")
 
-    async def _over(self, over: TurnOver, *, answer: bool) -> None:
-        decided_at = self._now_ms()
-        self._before.clear()
-        transcript = await self._transcript()
-        if transcript is not None and not transcript.text:
-            await self._commit(
-                e.SpeechDropped(
-                    at=self._now_ms(), turn=self._turn, position=self._onset, why="no_words"
-                )
-            )
+    async def _over(
+        self, over: TurnOver, rule: Literal["longest", "provider", "hung_up"] | None
+    ) -> None:
+        speech, self._speech = self._speech, None
+        if speech is None:
             return
+        decided_at = self._scene.now_ms()
+        self._before.clear()
+        guess, transcript = await speech.transcript()
+        if transcript is not None and (why := speech.no_turn(transcript)) is not None:
+            await speech.drop(why, transcript.text)
+            await self._commit()
+            return
+        prepared = guess.revision is not None
         ended = e.TurnEnded(
-            at=self._now_ms(),
+            at=self._scene.now_ms(),
             turn=self._turn,
             # Nobody could hear it: the turn is there, without words, and is answered all the same.
             text=transcript.text if transcript else "",
             confidence=transcript.confidence if transcript else 0.0,
             speech_start=over.start,
             speech_end=over.end,
-            speech_ended_at=self._last_speech_heard_at,
+            speech_ended_at=self._captured_at(over.end),
             decided_at=decided_at,
+            revision=speech.next_revision() if guess.revision is None else guess.revision,
+            rule=rule or guess.rule,
         )
         self._turn += 1
         await self._commit(ended)
-        if answer:
-            await self._turn_ended(ended.turn)
+        if prepared:
+            metrics.GUESSES.labels("confirmed").inc()
+        elif rule != "hung_up":
+            await self._scene.ask(reply_id(ended.turn, ended.revision))
 
-    async def _transcript(self) -> Transcript | None:
-        """The utterance's words; None when its transcriber failed, now or before."""
-        utterance, self._utterance = self._utterance, None
-        if utterance is None:
-            return None
-        try:
-            return await utterance.finish()
-        except ProviderError as error:
-            await self._failed(error)
-            return None
+    async def _keyed(self, keyed: Keyed) -> None:
+        """Keys are a turn; speech that is in progress becomes the next."""
+        if self._speech is not None:
+            await self._speech.withdraw()
+        ended = e.TurnEnded(
+            at=self._scene.now_ms(),
+            turn=self._turn,
+            text=keyed.digits,
+            confidence=1.0,
+            speech_start=keyed.start,
+            speech_end=keyed.end,
+            speech_ended_at=keyed.at,
+            decided_at=self._scene.now_ms(),
+            revision=(
+                self._speech.next_revision()
+                if self._speech is not None
+                else self._scene.next_revision(self._turn)
+            ),
+            rule="keypad",
+        )
+        self._turn += 1
+        await self._commit(ended)
+        if self._speech is not None:
+            await self._speech.becomes(self._turn)
+        await self._scene.ask(reply_id(ended.turn, ended.revision))
+
+    @property
+    def _behind(self) -> bool:
+        return self._scene.now_ms() - self._captured_ms > _BEHIND_MS
+
+    def _captured_at(self, position: int) -> float:
+        """When the sample before `position` was heard (epoch ms)."""
+        return self._captured_ms - (self.position - position) * 1000 / SAMPLE_RATE
 
     def _resolved(self) -> tuple[e.SpeechDropped, ...]:
         """What the previous owner took for speech, if this one hears none there."""
@@ -207,33 +217,19 @@ class Hearing:
         self._unresolved = None
         return (
             e.SpeechDropped(
-                at=self._now_ms(), turn=waits.turn, position=waits.position, why="no_words"
+                at=self._scene.now_ms(), turn=waits.turn, position=waits.position, why="no_words"
             ),
         )
 
     async def _gap(self, position: int) -> None:
         _log.warning("asr.gap", samples=position - self.position)
-        await self._log.commit(
-            self._owner,
+        await self._scene.tell(
             e.MediaGap(
-                at=self._now_ms(),
+                at=self._scene.now_ms(),
                 stage="asr",
                 position=self.position,
                 samples=position - self.position,
-            ),
-        )
-
-    async def _failed(self, error: ProviderError) -> None:
-        metrics.ERRORS.labels("asr", error.error_type).inc()
-        _log.error("asr.provider_failed", error=str(error))
-        if self._utterance is not None:
-            await self._utterance.cancel()
-            self._utterance = None
-        await self._log.commit(
-            self._owner,
-            e.StageFailed(
-                at=self._now_ms(), stage="asr", error_type=error.error_type, message=str(error)
-            ),
+            )
         )
 
     async def _commit(self, *facts: e.Event) -> None:
@@ -243,9 +239,11 @@ class Hearing:
         its soft beginning too.
         """
         self._checkpoint_at = self.position
-        begin = self._before[0].position if self._before else self.position
-        await self._log.commit(
-            self._owner,
+        begin = self._before[0][0] if self._before else self.position
+        if self._speech is not None:
+            begin = self._speech.begin
+        await self._scene.log.commit(
+            self._scene.owner,
             *facts,
             checkpoint={"position": begin, "turn": self._turn},
             trim_before="" if self._agent.recording else audio.frame_id(begin // FRAME_SAMPLES),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Final
 
 import structlog
@@ -15,8 +16,12 @@ from bus.session import BusSession
 from bus.tail import Entries, Feed
 from calls import events as e
 from calls.agent import Agent
-from media.vad import EnergyVad, Vad, WebRtcVad, WithoutHangover
+from calls.conversation import Conversation
+from calls.ids import ReplyId, reply_id, revision_of, turn_of
+from workers.asr.ear import PhoneEar
 from workers.asr.hearing import Hearing
+from workers.asr.judge import Judge
+from workers.asr.speech import Scene
 from workers.ports import Transcriber
 
 _log = structlog.get_logger(__name__)
@@ -31,9 +36,11 @@ class AsrWorker:
         self,
         session: BusSession,
         transcriber_for: Callable[[Agent], Transcriber],
+        judge_for: Callable[[Agent], Judge],
         now_ms: Callable[[], float],
     ) -> None:
         self._session = session
+        self._judge_for = judge_for
         self._transcriber_for = transcriber_for
         self._now_ms = now_ms
 
@@ -46,20 +53,26 @@ class AsrWorker:
         started = fold.conversation.started
         if started is None or fold.conversation.heard_to_the_end:
             return
+        if owner.checkpoint is None:
+            owner = replace(owner, checkpoint=_beginning(fold.conversation))
+        agent = started.agent
         hearing = Hearing(
-            started.agent,
-            owner,
-            log,
-            self._transcriber_for(started.agent),
-            vad_for(started.agent),
-            now_ms=self._now_ms,
-            unresolved=fold.conversation.speech,
-            turn_ended=lambda turn: self._ask_for_reply(job, turn),
+            Scene(
+                agent,
+                owner,
+                log,
+                self._transcriber_for(agent),
+                PhoneEar.of(agent),
+                self._judge_for(agent),
+                fold.conversation,
+                self._now_ms,
+                ask=lambda reply: self._ask_for_reply(job, reply),
+            )
         )
         # A turn may stand in the log whose reply its writer died before asking for.
         for turn in fold.conversation.turns.values():
-            if turn.ended is not None and not turn.replies:
-                await self._ask_for_reply(job, turn.number)
+            if turn.ended is not None and turn.reply is None:
+                await self._ask_for_reply(job, reply_id(turn.number, turn.ended.revision))
         try:
             await self._follow(job, hearing)
             await hearing.end()
@@ -76,15 +89,18 @@ class AsrWorker:
             ),
         )  # fmt: skip
 
-    async def _ask_for_reply(self, job: HearCall, turn: int) -> None:
-        await self._session.topics.answer.publish(AnswerTurn(call=job.call, turn=turn))
+    async def _ask_for_reply(self, job: HearCall, reply: ReplyId) -> None:
+        asked = AnswerTurn(call=job.call, turn=turn_of(reply), revision=revision_of(reply))
+        await self._session.topics.answer.publish(asked)
 
     async def _follow(self, job: HearCall, hearing: Hearing) -> None:
         """Read the call's audio until its end is in the log and the last frame was heard."""
         feed = Feed()
 
         def heard_of(event: e.Event) -> None:
-            if isinstance(event, e.CallEnded):
+            if isinstance(event, e.DigitPressed):
+                hearing.press(event)
+            elif isinstance(event, e.CallEnded):
                 feed([])
                 asyncio.get_running_loop().call_later(_LAST_FRAMES_S, feed.close)
 
@@ -103,9 +119,10 @@ class AsrWorker:
                 self._session.tail.drop(frames, feed)
 
 
-def vad_for(agent: Agent) -> Vad:
-    """The agent's voice activity detector: one per call, since it has a memory."""
-    return WithoutHangover(WebRtcVad()) if agent.endpointing.vad == "webrtc" else EnergyVad()
+def _beginning(conversation: Conversation) -> dict[str, int]:
+    """Where to begin without a checkpoint: on a bus that lost its data, after what was lost."""
+    lost = (gap.position + gap.samples for gap in conversation.gaps if gap.stage == "ingress")
+    return {"position": max(lost, default=0), "turn": conversation.current_turn + 1}
 
 
 def _frames(entries: Entries) -> list[audio.InFrame]:

@@ -1,14 +1,18 @@
 """The llm pool: answers turns, sentence by sentence, from the conversation as the caller heard it.
 
-A reply whose first writer died is written again from the start; the log keeps the sentences that
-stand in it already, and the pool's epoch stops the first writer should it wake up.
+A reply may be to a guess of what the caller says: then no more of it is spoken than the agent's
+budget allows, until the turn has ended with those words. A reply whose first writer died is gone
+on with after the sentences that stand in the log; the task's epoch stops the first writer should it
+wake up.
 """
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing
-from typing import Literal
+from functools import partial
+from typing import Final, Literal
 
 import structlog
 
@@ -16,6 +20,7 @@ from bus import topics
 from bus.jobs import AnswerTurn, SpeakSentence
 from bus.log import Ownership
 from bus.session import BusSession
+from bus.tasks import stop
 from calls import events as e
 from calls.agent import Agent
 from calls.conversation import Conversation
@@ -23,9 +28,11 @@ from calls.ids import GREETING_TURN, ReplyId
 from telemetry import metrics
 from workers.llm.sentences import SentenceSplitter
 from workers.ports import Action, ProviderError, Responder, Token
-from workers.wanted import while_wanted
+from workers.wanted import until, while_wanted
 
 _log = structlog.get_logger(__name__)
+#: So many sentences are on their way to the caller at once.
+_AHEAD: Final = 4
 
 
 class LlmWorker:
@@ -49,23 +56,26 @@ class LlmWorker:
         if conversation.started is None or (known is not None and known.ended is not None):
             return
         owner = await self._session.log.claim(job.call, topics.reply_task(job.reply))
-        agent = conversation.started.agent
-        writer = _ReplyWriter(self._session, owner, job.reply, agent.apology, self._now_ms)
-        pieces = self._pieces(agent, conversation, job.turn)
-        if not await while_wanted(self._session.folds, job.call, job.reply, writer.write(pieces)):
+        # After the claim nobody else writes: what stands now is all there is.
+        conversation = (await self._session.folds.get(job.call)).conversation
+        writer = _ReplyWriter(self._session, owner, job.reply, conversation, self._now_ms)
+        writing = writer.write(self._pieces(conversation, job))
+        if not await while_wanted(self._session.folds, job.call, job.reply, writing):
             await writer.end("cancelled")
 
-    def _pieces(
-        self, agent: Agent, conversation: Conversation, turn: int
-    ) -> AsyncIterator[Token | Action]:
-        if turn == GREETING_TURN:
-            return _one(agent.greeting)
-        known = conversation.turns.get(turn)
-        ended = known.ended if known else None
-        if ended is not None and not ended.text:
+    def _pieces(self, conversation: Conversation, job: AnswerTurn) -> AsyncIterator[Token | Action]:
+        assert conversation.started is not None
+        agent = conversation.started.agent
+        if job.turn == GREETING_TURN:
+            return _one(agent.greeting, interruptible=agent.interruption.greeting)
+        words = conversation.answers(job.reply)
+        if words is not None and not words.text:
             return _one(agent.apology)  # the caller spoke, and no transcriber could hear it
+        known = conversation.reply(job.reply)
         return self._responder_for(agent).reply(
-            conversation.messages(before=turn), confidence=ended.confidence if ended else None
+            conversation.messages(before=job.turn, words=words.text if words else None),
+            confidence=words.confidence if words else None,
+            said=[sentence.text for sentence in known.ordered] if known else (),
         )
 
     async def give_up(self, job: AnswerTurn, error: Exception) -> None:
@@ -91,20 +101,39 @@ class _ReplyWriter:
         session: BusSession,
         owner: Ownership,
         reply: ReplyId,
-        apology: str,
+        conversation: Conversation,
         now_ms: Callable[[], float],
     ) -> None:
+        """`conversation` is the live fold of the call."""
+        assert conversation.started is not None
         self._session = session
         self._owner = owner
         self._reply = reply
-        self._apology = apology
+        self._conversation = conversation
+        self._agent = conversation.started.agent
         self._now_ms = now_ms
+        known = conversation.reply(reply)
+        #: What a writer before us left.
+        self._standing = known.ordered if known else []
         self._count = 0
+        self._to_speak: asyncio.Queue[SpeakSentence | None] = asyncio.Queue()
 
     async def write(self, pieces: AsyncIterator[Token | Action]) -> None:
         """Write all of it; a provider that fails is apologised for."""
         await self._commit(e.ReplyStarted(at=self._now_ms(), reply=self._reply))
-        why: Literal["complete", "failed"] = "complete"
+        for sentence in self._standing:
+            self._written(sentence.text)
+        speaking = asyncio.create_task(self._speak_all(), name=f"speak {self._reply}")
+        try:
+            why = await self._think(pieces)
+            self._to_speak.put_nowait(None)
+            await speaking
+        finally:
+            await stop(speaking)
+        # Not sooner: whoever takes over a reply that has ended has nothing left to do.
+        await self.end(why)
+
+    async def _think(self, pieces: AsyncIterator[Token | Action]) -> Literal["complete", "failed"]:
         try:
             await self._stream(pieces)
         except ProviderError as error:
@@ -119,10 +148,10 @@ class _ReplyWriter:
                     reply=self._reply,
                 )
             )
-            why = "failed"
             if self._count == 0:
-                await self._sentence(self._apology, self._now_ms())
-        await self.end(why)
+                await self._sentence(self._agent.apology, self._now_ms())
+            return "failed"
+        return "complete"
 
     async def end(self, why: Literal["complete", "cancelled", "failed"]) -> None:
         await self._commit(
@@ -132,6 +161,7 @@ class _ReplyWriter:
     async def _stream(self, pieces: AsyncIterator[Token | Action]) -> None:
         splitter = SentenceSplitter()
         begun_at = self._now_ms()
+        protected = False
         async with aclosing(pieces) as stream:  # type: ignore[type-var]  # ports return generators
             async for piece in stream:
                 if isinstance(piece, Action):
@@ -139,11 +169,14 @@ class _ReplyWriter:
                     continue
                 if not splitter.pending:
                     begun_at = self._now_ms()
+                    protected = False
+                protected = protected or not piece.interruptible
                 for sentence in splitter.feed(piece.text):
-                    await self._sentence(sentence, begun_at)
+                    await self._sentence(sentence, begun_at, protected=protected)
                     begun_at = self._now_ms()
+                    protected = not piece.interruptible and splitter.pending
         for sentence in splitter.flush():
-            await self._sentence(sentence, begun_at)
+            await self._sentence(sentence, begun_at, protected=protected)
 
     async def _act(self, action: Action) -> None:
         if action.name != "hangup":
@@ -154,24 +187,53 @@ class _ReplyWriter:
             )
         )
 
-    async def _sentence(self, text: str, first_token_at: float) -> None:
-        index, self._count = self._count, self._count + 1
+    async def _sentence(self, text: str, first_token_at: float, *, protected: bool = False) -> None:
+        # A wrong guess shall not cost more than this.
+        await self._until(
+            lambda: (
+                self._count < self._agent.speculation.sentences
+                or self._conversation.is_confirmed(self._reply)
+            )
+        )
         await self._commit(
             e.SentenceReady(
                 at=self._now_ms(),
                 reply=self._reply,
-                index=index,
+                index=self._count,
                 text=text,
                 first_token_at=first_token_at,
+                protected=protected or self._agent.protects(text),
             )
         )
-        await self._session.topics.speak.publish(
-            SpeakSentence(call=self._owner.call, reply=self._reply, index=index, text=text)
+        self._written(text)
+
+    def _written(self, text: str) -> None:
+        self._to_speak.put_nowait(
+            SpeakSentence(call=self._owner.call, reply=self._reply, index=self._count, text=text)
         )
+        self._count += 1
+
+    async def _speak_all(self) -> None:
+        """Have the sentences spoken, a few ahead of the caller's ear.
+
+        So an interruption wastes little, and a long reply does not keep the tts pool from others.
+        """
+        while (sentence := await self._to_speak.get()) is not None:
+            await self._until(partial(self._has_room, sentence.index))
+            await self._session.topics.speak.publish(sentence)
+
+    def _has_room(self, index: int) -> bool:
+        known = self._conversation.reply(self._reply)
+        spoken = known.ordered if known else []
+        heard = sum(sentence.finished or sentence.samples == 0 for sentence in spoken)
+        return index < heard + _AHEAD
+
+    async def _until(self, due: Callable[[], bool]) -> None:
+        await until(self._session.folds, self._owner.call, due)
 
     async def _commit(self, event: e.Event) -> None:
         await self._session.log.commit(self._owner, event)
 
 
-async def _one(text: str) -> AsyncIterator[Token | Action]:
-    yield Token(text)
+async def _one(text: str, *, interruptible: bool = True) -> AsyncIterator[Token | Action]:
+    yield Token(text, interruptible)

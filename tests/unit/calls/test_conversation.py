@@ -11,8 +11,10 @@ from calls.conversation import Conversation, Message, Run
 from calls.ids import ReplyId
 from tests.support.facts import (
     KINDS,
+    aside,
     ended,
     events,
+    guessed,
     playing,
     reply_ended,
     reply_started,
@@ -22,6 +24,7 @@ from tests.support.facts import (
     stopped,
     synthesis_ended,
     turn,
+    withdrawn,
 )
 
 MONOLOGUE = Agent(name="monologue", barge_in=False)
@@ -117,13 +120,93 @@ def test_a_reply_begun_after_its_turn_was_overtaken_is_cut_from_the_start() -> N
     assert [line.role for line in call.messages()] == ["user", "user"]
 
 
-def test_the_latest_revision_of_a_reply_counts() -> None:
+def test_the_reply_counts_that_answers_the_words_the_turn_ended_with() -> None:
     call = Conversation.of(
-        [started(), turn(1), *spoken("1.10", "Tenth."), *spoken("1.9", "Ninth.")]
+        [
+            started(),
+            guessed(1, 0, "a table"),
+            *spoken("1.0", "For how many?"),
+            withdrawn(1, 0),
+            guessed(1, 1, "a table for two"),
+            *spoken("1.1", "A table for two."),
+        ]
     )
+    assert call.turns[1].reply is None
+    call.apply(turn(1, "a table for two", revision=1))
     reply = call.turns[1].reply
     assert reply is not None
-    assert reply.id == "1.10"
+    assert reply.id == "1.1"
+    assert call.messages() == [
+        Message("user", "a table for two"),
+        Message("assistant", "A table for two."),
+    ]
+
+
+def test_a_reply_to_a_guess_is_wanted_until_the_guess_is_withdrawn_and_heard_if_it_was_right() -> (
+    None
+):
+    call = Conversation.of([started(), guessed(1, 0)])
+    first, second = ReplyId("1.0"), ReplyId("1.1")
+    assert call.is_current(first)
+    assert not call.is_confirmed(first)
+    call.apply(withdrawn(1, 0))
+    assert not call.is_current(first)
+    call.apply(guessed(1, 1))
+    assert call.is_current(second)
+    call.apply(turn(1, revision=1))
+    assert call.is_confirmed(second)
+    assert not call.is_current(first)
+    assert not call.is_confirmed(first)
+
+
+def test_a_guess_is_answered_from_what_was_heard_of_the_reply_it_speaks_over() -> None:
+    call = Conversation.of(
+        [
+            started(),
+            turn(1, "tell me"),
+            *spoken("1.0", "One two three four."),
+            playing("1.0", 0),
+            speech(2, position=4000),
+            stopped("1.0", 0, offset=4320, why="paused"),
+            guessed(2, 0, "stop"),
+        ]
+    )
+    assert call.messages(before=2, words="stop") == [
+        Message("user", "tell me"),
+        Message("assistant", "One two"),
+        Message("user", "stop"),
+    ]
+
+
+def test_a_protected_sentence_is_wanted_once_it_has_begun() -> None:
+    call = Conversation.of(
+        [
+            started(),
+            turn(1),
+            e.SentenceReady(
+                at=1, reply=ReplyId("1.0"), index=0, text="Calls are recorded.", first_token_at=1,
+                protected=True,
+            ),
+            turn(2),
+        ]
+    )  # fmt: skip
+    assert not call.is_wanted(ReplyId("1.0"), 0)
+    call.apply(playing("1.0", 0))
+    assert call.is_wanted(ReplyId("1.0"), 0)
+    call.apply(stopped("1.0", 0, 8000))
+    assert not call.is_wanted(ReplyId("1.0"), 0)
+
+
+def test_an_aside_is_no_reply_and_no_line_of_the_conversation() -> None:
+    call = Conversation.of(
+        [started(), turn(1, "hello"), aside("1.a0"), playing("1.a0", 0), stopped("1.a0", 0, 8000)]
+    )
+    assert call.turns[1].reply is None
+    assert call.turns[1].asides[ReplyId("1.a0")].sentence.finished
+    assert call.messages() == [Message("user", "hello")]
+    assert call.is_current(ReplyId("1.a0"))
+    call.apply(turn(2))
+    assert not call.is_current(ReplyId("1.a0"))
 
 
 def test_an_agent_that_does_not_yield_is_never_cut() -> None:
@@ -179,7 +262,7 @@ def test_every_kind_of_event_is_generated_here() -> None:
         "playback.stopped",
         "call.recorded",
     }
-    assert len(KINDS) == 21
+    assert len(KINDS) == 24
 
 
 @given(st.lists(events(), max_size=40))

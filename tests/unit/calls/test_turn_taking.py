@@ -6,18 +6,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from calls.agent import Endpointing
-from calls.turn_taking import Onset, TurnOver, TurnTaking
+from calls.agent import Endpointing, Speculation
+from calls.turn_taking import Onset, Pause, Resumed, Signal, TurnOver, TurnTaking
 
 FRAME = 160
 #: Onset after 3 frames of speech, the turn's end after 5 of silence, 20 at most.
 HOW = Endpointing(min_speech_ms=60, silence_ms=100, max_turn_ms=1000, pad_ms=0)
-Signals = list[tuple[int, Onset | TurnOver]]
+#: A pause after 3 frames of silence, then 6, ...
+GUESSING = Speculation(after_ms=60)
+Signals = list[tuple[int, Signal]]
 
 
 def run(pattern: str, taking: TurnTaking | None = None, first: int = 0) -> Signals:
     """Feed one frame a character, `#` for speech; gives (frame number, signal)."""
-    taking = taking or TurnTaking(HOW)
+    taking = taking or TurnTaking(HOW, GUESSING)
     said = (
         (number, taking.feed(number * FRAME, char == "#"))
         for number, char in enumerate(pattern, first)
@@ -34,14 +36,30 @@ def run(pattern: str, taking: TurnTaking | None = None, first: int = 0) -> Signa
         ("###.", [(2, Onset(0))]),
         ("..###.", [(4, Onset(2 * FRAME))]),
         (".##.##..", [(5, Onset(1 * FRAME))]),  # a stop inside a word
-        ("###.....", [(2, Onset(0)), (7, TurnOver(0, 3 * FRAME))]),
-        ("###....#.....", [(2, Onset(0)), (12, TurnOver(0, 8 * FRAME))]),  # a short pause
+        ("###.....", [(2, Onset(0)), (5, Pause(3 * FRAME)), (7, TurnOver(0, 3 * FRAME))]),
+        # A click in the pause is no speech, and does not hold up the end by more than itself.
+        (
+            "###...#..",
+            [(2, Onset(0)), (5, Pause(3 * FRAME)), (7, TurnOver(0, 3 * FRAME))],
+        ),
+        # Speech in the pause: it goes on, and the next pause is longer.
+        (
+            "###...###.....",
+            [
+                (2, Onset(0)),
+                (5, Pause(3 * FRAME)),
+                (8, Resumed(6 * FRAME)),
+                (13, Pause(9 * FRAME)),
+            ],
+        ),
         (
             "###.....###.....",
             [
                 (2, Onset(0)),
+                (5, Pause(3 * FRAME)),
                 (7, TurnOver(0, 3 * FRAME)),
                 (10, Onset(8 * FRAME)),
+                (13, Pause(11 * FRAME)),
                 (15, TurnOver(8 * FRAME, 11 * FRAME)),
             ],
         ),
@@ -54,20 +72,20 @@ def test_patterns(pattern: str, signals: Signals) -> None:
 def test_a_turn_without_an_end_is_ended() -> None:
     assert run("#" * 60)[:3] == [
         (2, Onset(0)),
-        (49, TurnOver(0, 50 * FRAME)),
+        (49, TurnOver(0, 50 * FRAME, longest=True)),
         (52, Onset(50 * FRAME)),
     ]
 
 
 def test_the_end_of_the_call_ends_the_turn() -> None:
-    taking = TurnTaking(HOW)
+    taking = TurnTaking(HOW, GUESSING)
     run("####", taking)
     assert taking.finish() == TurnOver(0, 4 * FRAME)
     assert taking.finish() is None
 
 
 def test_nobody_speaks_between_turns() -> None:
-    taking = TurnTaking(HOW)
+    taking = TurnTaking(HOW, GUESSING)
     assert not taking.speaking
     run("###", taking)
     assert taking.speaking
@@ -76,9 +94,20 @@ def test_nobody_speaks_between_turns() -> None:
 
 
 def test_a_hole_in_the_audio_counts_as_silence() -> None:
-    taking = TurnTaking(HOW)
+    taking = TurnTaking(HOW, GUESSING)
     run("###", taking)
-    assert taking.feed(40 * FRAME, False) == TurnOver(0, 3 * FRAME)
+    assert taking.feed(40 * FRAME, False) == Pause(3 * FRAME)
+    assert taking.feed(41 * FRAME, False) == TurnOver(0, 3 * FRAME)
+
+
+@pytest.mark.parametrize("silence", [4, 12])
+def test_the_words_may_shorten_and_lengthen_the_wait_of_this_pause(silence: int) -> None:
+    taking = TurnTaking(HOW, GUESSING)
+    assert run("###...", taking)[-1] == (5, Pause(3 * FRAME))
+    taking.wait(silence * 20)
+    assert run("." * 20, taking, first=6)[0] == (2 + silence, TurnOver(0, 3 * FRAME))
+    # The next turn waits as configured.
+    assert run("###.....", taking, first=40)[-1] == (47, TurnOver(40 * FRAME, 43 * FRAME))
 
 
 patterns = st.lists(
@@ -98,15 +127,26 @@ def test_hearing_it_again_from_a_quiet_place_decides_the_same(
 
 
 @given(patterns)
-def test_onsets_and_ends_alternate_and_enclose_speech(pattern: str) -> None:
-    signals = [signal for _, signal in run(pattern)]
-    for index, signal in enumerate(signals):
-        if index % 2 == 0:
-            assert isinstance(signal, Onset)
-            assert pattern[signal.position // FRAME] == "#"
-        else:
-            onset = signals[index - 1]
-            assert isinstance(signal, TurnOver)
-            assert isinstance(onset, Onset)
-            assert signal.start == onset.position
-            assert pattern[signal.end // FRAME - 1] == "#"
+def test_signals_come_in_order_and_enclose_speech(pattern: str) -> None:
+    speaking = paused = False
+    onset = 0
+    for _, signal in run(pattern):
+        match signal:
+            case Onset(position):
+                assert not speaking
+                assert pattern[position // FRAME] == "#"
+                speaking, onset = True, position
+            case Pause(end):
+                assert speaking
+                assert not paused
+                assert pattern[end // FRAME - 1] == "#"
+                paused = True
+            case Resumed(position):
+                assert paused
+                assert pattern[position // FRAME] == "#"
+                paused = False
+            case TurnOver(start, end):
+                assert speaking
+                assert start == onset
+                assert pattern[end // FRAME - 1] == "#"
+                speaking = paused = False

@@ -4,12 +4,22 @@ from __future__ import annotations
 
 from bus.audio import OUT_FIELD, OutChunk, encode_chunk
 from calls import events as e
-from calls.agent import Agent
+from calls.agent import Agent, Silence, Waiting
 from calls.conversation import Conversation
 from calls.ids import ReplyId
 from legs.leg import Heard, Key, Leg
 from media.frames import Codec
-from tests.support.facts import AGENT, CALL, reply_ended, reply_started, speech, started, turn
+from tests.support.facts import (
+    AGENT,
+    CALL,
+    guessed,
+    reply_ended,
+    reply_started,
+    speech,
+    started,
+    turn,
+    withdrawn,
+)
 
 FRAME = 160
 SILENT = bytes([0xFF]) * FRAME
@@ -42,6 +52,7 @@ class Call:
         self.phone = Phone()
         self.leg = Leg(CALL, agent, self.phone, lambda: 0.0)
         self.conversation = Conversation.of([started(agent=agent)])
+        self.leg.follow(self.conversation)
 
     def happens(self, *facts: e.Event) -> None:
         for fact in facts:
@@ -52,11 +63,11 @@ class Call:
         chunk = OutChunk(ReplyId(reply), sentence, 0, Codec.PCMU, SOUND * frames, last=True)
         self.leg.audio_came([(b"1-0", {OUT_FIELD: encode_chunk(chunk)})])
 
-    def ticks(self, times: int) -> list[bool]:
+    def ticks(self, times: int, at: float = 0.0) -> list[bool]:
         """Whether the agent spoke, for each tick."""
         before = len(self.phone.said)
         for number in range(times):
-            self.leg.tick(float(number))
+            self.leg.tick(at + number)
         return [payload is not None for payload in self.phone.said[before:]]
 
     def facts(self, kind: type[e.Event]) -> list[e.Event]:
@@ -157,6 +168,7 @@ def test_each_pressed_key_is_a_fact_of_its_own() -> None:
 
 def test_what_is_no_audio_is_passed_over() -> None:
     call = Call()
+    call.happens(turn(1))
     call.leg.audio_came([(b"1-0", {OUT_FIELD: b"garbage"}), (b"2-0", {})])
     call.audio("1.0", 0, 2)
     assert call.ticks(1) == [True]
@@ -166,3 +178,96 @@ def test_the_end_says_what_was_playing() -> None:
     call = speaking()
     call.leg.close()
     assert [stop.why for stop in call.facts(e.PlaybackStopped)] == ["dropped"]
+
+
+def test_a_frame_tells_how_loud_the_agent_was_in_it() -> None:
+    call = speaking(frames=3)
+    assert call.leg.tick(2.0).agent_level < 60
+    assert call.leg.tick(3.0).agent_level == 127
+
+
+def test_a_reply_to_a_guess_is_heard_when_the_turn_ends_with_its_words() -> None:
+    call = Call()
+    call.happens(guessed(1, 0), withdrawn(1, 0), guessed(1, 1))
+    call.audio("1.0", 0, 5)
+    call.audio("1.1", 0, 5)
+    assert call.ticks(2) == [False, False]
+    call.happens(turn(1, revision=1))
+    assert call.ticks(6) == [True] * 5 + [False]
+
+
+def test_a_key_silences_the_agent_until_it_has_become_a_turn() -> None:
+    call = speaking()
+    call.phone.keys = (Key("1", 100),)
+    assert call.ticks(2) == [False, False]
+    call.happens(turn(2, "1", rule="keypad"), reply_started("2.0"))
+    call.audio("2.0", 0, 3)
+    assert call.ticks(1) == [True]
+
+
+def test_a_protected_sentence_goes_on_while_the_caller_speaks() -> None:
+    call = Call()
+    ready = e.SentenceReady(
+        at=1.0, reply=ReplyId("1.0"), index=0, text="Recorded.", first_token_at=1.0, protected=True
+    )
+    call.happens(turn(1), ready)
+    call.audio("1.0", 0, 5)
+    call.ticks(1)
+    call.happens(speech(2))
+    assert call.ticks(6) == [True] * 4 + [False] * 2
+
+
+WAITING = Agent(
+    name="desk",
+    waiting=Waiting(filler_after_ms=1000, fillers=("Hm.",)),
+    silence=Silence(reprompt_after_ms=1000, reprompts=(), goodbye="Bye."),
+)
+ANSWERED = e.CallAnswered(at=0.0)
+
+
+def test_a_late_answer_is_bridged_by_one_filler() -> None:
+    call = Call(WAITING)
+    call.happens(ANSWERED, turn(1, at=500.0))
+    call.ticks(10, at=1400)
+    assert call.leg.asides == []
+    call.ticks(20, at=1500)
+    [due] = call.leg.asides
+    assert (due.reply, due.text) == ("1.a0", "Hm.")
+    [told] = call.facts(e.AsideDue)
+    call.happens(told)
+    call.audio("1.a0", 0, 3)
+    assert call.ticks(4, at=1600) == [True] * 3 + [False]
+
+
+def test_the_agent_hangs_up_on_a_silent_caller_once_goodbye_is_said() -> None:
+    call = Call(WAITING)
+    call.happens(ANSWERED)
+    call.ticks(10, at=1500)
+    [due] = call.leg.asides
+    assert due.why == "goodbye"
+    assert call.phone.hung_up == 0
+    call.audio(due.reply, 0, 3)
+    call.ticks(4, at=1600)
+    assert call.phone.hung_up == 1
+
+
+def test_a_goodbye_that_nobody_can_speak_ends_the_call_all_the_same() -> None:
+    call = Call(WAITING)
+    call.happens(ANSWERED)
+    call.ticks(10, at=1500)
+    call.ticks(1, at=10_000)
+    assert call.phone.hung_up == 0
+    call.ticks(1, at=16_600)
+    assert call.phone.hung_up == 1
+
+
+def test_a_caller_whom_nobody_can_hear_is_told_in_the_middle_of_a_word() -> None:
+    call = speaking(WAITING)
+    call.happens(ANSWERED, speech(2))
+    assert call.ticks(1) == [False]
+    for number in range(10):
+        call.leg.tick(3000.0 + number, deaf=True)
+    [due] = call.leg.asides
+    assert due.why == "trouble"
+    call.audio(due.reply, 0, 3)
+    assert call.ticks(5, at=3100) == [True] * 3 + [False] * 2

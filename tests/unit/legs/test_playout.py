@@ -24,8 +24,11 @@ def payload(mark: int, frames: int) -> bytes:
 class Player:
     """Plays, and keeps what left and when."""
 
-    def __init__(self) -> None:
+    def __init__(self, *confirmed: str) -> None:
+        """Turns have ended with the words that `confirmed` answer."""
         self.queue = Playout()
+        for reply in confirmed or ("1.0", "2.0", "3.0", "9.0", "10.0"):
+            self.queue.confirm(ReplyId(reply))
         self.position = 0
         self.left: dict[int, bytes] = {}
         self.ledger: list[PlaybackStarted | PlaybackStopped] = []
@@ -246,6 +249,97 @@ def test_a_second_taking_of_a_sentence_neither_lengthens_nor_shortens_it() -> No
     player.add("1.0", 0, payload(9, 3), at=2)
     player.tick(9)
     assert player.audio == data
+
+
+def test_a_reply_to_a_guess_is_held_until_the_turn_ends_with_its_words() -> None:
+    player = Player("1.0")
+    player.add("2.0", 0, payload(1, 3))
+    player.add("2.1", 0, payload(2, 3))
+    assert player.tick(2) == [None, None]
+    assert player.queue.confirm(ReplyId("2.1")) == 3 * FRAME
+    player.add("2.0", 1, payload(1, 3))
+    player.tick(5)
+    assert player.audio == payload(2, 3)
+
+
+def test_a_reply_to_a_withdrawn_guess_is_thrown_away() -> None:
+    player = Player("1.0")
+    player.add("2.0", 0, payload(1, 3))
+    assert player.queue.withdraw(ReplyId("2.0")) == 3 * FRAME
+    player.queue.confirm(ReplyId("2.1"))
+    player.add("2.0", 0, payload(1, 3))
+    assert player.tick(2) == [None, None]
+
+
+def test_a_protected_sentence_is_heard_to_its_end_and_then_the_caller_has_the_floor() -> None:
+    player = Player()
+    first, second = payload(1, 4), payload(2, 4)
+    player.add("1.0", 0, first)
+    player.add("1.0", 1, second)
+    player.queue.protect(ReplyId("1.0"), 0)
+    player.tick(1)
+    player.pause()
+    player.tick(8)
+    assert player.audio == first
+    assert player.reasons == ["finished"]
+    player.queue.resume()
+    player.tick(8)
+    assert player.audio == first + second
+
+
+def test_of_an_interrupted_reply_only_the_protected_sentence_goes_on() -> None:
+    player = Player()
+    first = payload(1, 4)
+    player.add("1.0", 0, first[: 2 * FRAME], last=False)
+    player.add("1.0", 1, payload(2, 4))
+    player.queue.protect(ReplyId("1.0"), 0)
+    player.tick(1)
+    player.pause()
+    player.drop_before(2)
+    player.add("1.0", 0, first, at=2)  # the rest of it comes only now
+    player.add("2.0", 0, payload(3, 2))
+    player.tick(10)
+    assert player.audio == first + payload(3, 2)
+
+
+def test_an_aside_is_heard_while_the_answer_is_not_there() -> None:
+    player = Player()
+    player.queue.end_reply(ReplyId("1.a0"), 1)
+    player.add("1.a0", 0, payload(9, 3))
+    player.tick(1)
+    player.add("1.0", 0, payload(1, 2))
+    player.tick(6)
+    assert player.audio == payload(9, 3) + payload(1, 2)
+
+
+def test_an_aside_never_comes_after_the_answer_has_begun() -> None:
+    player = Player()
+    player.queue.end_reply(ReplyId("1.a0"), 1)
+    player.add("1.0", 0, payload(1, 2))
+    player.tick(1)
+    player.add("1.a0", 0, payload(9, 3))
+    player.tick(8)
+    assert player.audio == payload(1, 2)
+
+
+def test_an_aside_that_nobody_speaks_holds_up_nothing() -> None:
+    player = Player()
+    player.queue.end_reply(ReplyId("1.a0"), 1)
+    player.queue.end_reply(ReplyId("1.0"), 0)
+    player.add("2.0", 0, payload(1, 2))
+    player.tick(3)
+    assert player.audio == payload(1, 2)
+
+
+def test_an_urgent_aside_is_heard_in_a_pause_and_the_reply_still_waits() -> None:
+    player = Player()
+    player.add("1.0", 0, payload(1, 4))
+    player.tick(1)
+    player.pause()
+    player.queue.urge(ReplyId("1.a0"))
+    player.add("1.a0", 0, payload(9, 2))
+    player.tick(8)
+    assert player.audio == payload(1, 1) + payload(9, 2)
 
 
 @st.composite
