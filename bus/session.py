@@ -19,6 +19,8 @@ from bus.broker import BusUnavailableError, Topics, check, connect, make_broker
 from bus.folds import Folds
 from bus.log import CallLog
 from bus.presence import Presence
+from bus.speech import Speech
+from bus.speech_cache import SpeechCache
 from bus.tail import Tail
 from bus.tasks import stop
 
@@ -38,6 +40,8 @@ class BusSession:
     folds: Folds
     tail: Tail
     presence: Presence
+    speech: Speech
+    cache: SpeechCache
 
 
 def process_name() -> str:
@@ -61,7 +65,10 @@ async def open_session(url: str, name: str | None = None) -> AsyncIterator[BusSe
     tail = Tail(redis, name)
     reading = asyncio.create_task(tail.run(), name="bus tail")
     try:
-        yield BusSession(name, redis, broker, topics, log, Folds(log, tail), tail, Presence(redis))
+        yield BusSession(
+            name, redis, broker, topics, log, Folds(log, tail), tail, Presence(redis),
+            Speech(redis), SpeechCache(redis),
+        )  # fmt: skip
     finally:
         await stop(reading)
         await broker.stop()

@@ -29,6 +29,14 @@ RECORDED_TTL_S: Final = 60
 #: recorded is trimmed as it is heard.
 AUDIO_MAXLEN: Final = 720_000
 
+#: The cache of speech (bus/speech_cache.py): a hash of the audio by key, and when each was used
+#: last and made (sorted sets, epoch ms).
+SPEECH: Final = "speech:{cache}:audio"
+SPEECH_USED: Final = "speech:{cache}:used"
+SPEECH_MADE: Final = "speech:{cache}:made"
+#: Which call asked first for what the cache does not have.
+SPEECH_ASKED: Final = "speech:{cache}:asked"
+
 
 def jobs(pool: PoolName) -> str:
     """The pool's queue: one entry per call, turn, sentence or ended call."""
@@ -75,9 +83,20 @@ def reply_task(reply: ReplyId) -> str:
     return f"llm:{reply}"
 
 
-def presence(role: str, host: str, pid: int) -> str:
-    """A live process."""
-    return f"presence:{role}:{host}:{pid}"
+def sentence_task(reply: ReplyId, index: int) -> str:
+    """The task of speaking a sentence, in `owners`: its checkpoint is how far it stands, samples.
+
+    -1 is the whole of it. It has no epoch: see bus/speech.py.
+    """
+    return f"tts:{reply}:{index}"
 
 
-PRESENCE_PATTERN: Final = "presence:*"
+#: Live processes: a hash of what each says of itself, and a sorted set of when it last did (ms, by
+#: the server's clock).
+PROCESSES: Final = "processes"
+PROCESSES_SEEN: Final = "processes:seen"
+
+
+def process(role: str, host: str, pid: int) -> str:
+    """A live process, in both."""
+    return f"{role}:{host}:{pid}"

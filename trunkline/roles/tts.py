@@ -11,7 +11,7 @@ from trunkline.roles.providers import providers
 from trunkline.roles.running import FINISH_S, Running, now_ms
 from trunkline.settings import Settings
 from workers.pool import Pool
-from workers.providers.registry import load_synthesizer
+from workers.resilience.loading import load_synthesizer
 from workers.tts.worker import TtsWorker
 
 
@@ -24,5 +24,10 @@ async def start(settings: Settings, session: BusSession) -> AsyncIterator[Runnin
             capacity=settings.tts_capacity, lease_ms=settings.lease_ms,
             finish_s=FINISH_S, give_up=worker.give_up,
         )  # fmt: skip
+
+        async def drain() -> None:
+            await worker.close()
+            await pool.drain()
+
         await pool.start()
-        yield Running(owned=lambda: pool.owned, drain=pool.drain)
+        yield Running(owned=lambda: pool.owned, capacity=settings.tts_capacity, drain=drain)

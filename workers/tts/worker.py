@@ -1,28 +1,29 @@
-"""The tts pool: speaks sentences, forwarding audio the moment the synthesizer has a frame of it."""
+"""The tts pool: speaks sentences, forwarding audio the moment the synthesizer has a frame of it.
+
+What was said before comes from the cache of speech (bus/speech_cache.py), whole and at once.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import aclosing
-from typing import Any, Final, Literal
 
 import structlog
 
-from bus import audio, topics
 from bus.jobs import SpeakSentence
 from bus.session import BusSession
+from bus.speech import SentenceWriter
+from bus.speech_cache import Found, speech_key
 from calls import events as e
 from calls.agent import Agent
-from media import g711
-from media.frames import FRAME_BYTES, FRAME_SAMPLES, SAMPLE_RATE, Codec
-from media.resample import Resampler
+from calls.conversation import Conversation
 from telemetry import metrics
 from workers.ports import ProviderError, Synthesizer
+from workers.tts.take import Take
+from workers.tts.warming import Warmer
 from workers.wanted import while_wanted
 
 _log = structlog.get_logger(__name__)
-#: A chunk holds at most this much, so that a long sentence is no single large entry. In samples.
-_CHUNK_SAMPLES: Final = SAMPLE_RATE // 5
 
 
 class TtsWorker:
@@ -37,6 +38,7 @@ class TtsWorker:
         self._session = session
         self._synthesizer_for = synthesizer_for
         self._now_ms = now_ms
+        self._warmer = Warmer(session.cache, synthesizer_for, now_ms)
 
     async def speak(self, job: SpeakSentence) -> None:
         """Speak a sentence, while its reply is wanted."""
@@ -45,114 +47,78 @@ class TtsWorker:
         known = conversation.sentence(job.reply, job.index)
         if conversation.started is None or (known is not None and known.synthesis is not None):
             return
-        synthesizer = self._synthesizer_for(conversation.started.agent)
+        agent = conversation.started.agent
         # The log has the sentence as its first writer put it; a second may have worded it anew.
         text = (known.text if known else "") or job.text
-        voice = _Voice(self._session, job, self._now_ms)
-        if not await while_wanted(
-            self._session.folds, job.call, job.reply, voice.speak(synthesizer, text)
-        ):
-            await voice.end("cancelled")
+        with self._warmer.waiting():
+            await self._speak(job, conversation, agent, text)
+        self._warmer.warm(agent)
 
     async def give_up(self, job: SpeakSentence, error: Exception) -> None:
         """A sentence that no worker could speak."""
-        voice = _Voice(self._session, job, self._now_ms)
-        await voice.failed(type(error).__name__, str(error))
+        await self._failed(self._sentence(job), job, type(error).__name__, str(error))
 
+    async def close(self) -> None:
+        """Warm the cache no more; sentences in progress go on."""
+        await self._warmer.close()
 
-class _Voice:
-    """One sentence on its way to the call's audio stream."""
-
-    def __init__(
-        self, session: BusSession, job: SpeakSentence, now_ms: Callable[[], float]
+    async def _speak(
+        self, job: SpeakSentence, conversation: Conversation, agent: Agent, text: str
     ) -> None:
-        self._session = session
-        self._job = job
-        self._now_ms = now_ms
-        self._taken_at = now_ms()
-        self._written = 0
+        sentence = self._sentence(job)
+        key = speech_key(agent, text) if agent.cache else ""
+        found = await self._session.cache.look(key, job.call) if key else Found(None)
+        if found.speech is not None:
+            if conversation.is_wanted(job.reply, job.index):
+                await sentence.whole(found.speech)
+            else:
+                await sentence.cancel()
+            return
+        worth = key and (found.again or _fixed(agent, text))
+        keep = self._session.cache.longest_bytes if worth else 0
+        take = Take(self._synthesizer_for(agent), text, keep=keep)
+        work = self._synthesize(job, sentence, take, key)
+        if not await while_wanted(
+            self._session.folds, job.call, job.reply, work, sentence=job.index
+        ):
+            await sentence.cancel()
 
-    async def speak(self, synthesizer: Synthesizer, text: str) -> None:
+    async def _synthesize(
+        self, job: SpeakSentence, sentence: SentenceWriter, take: Take, key: str
+    ) -> None:
         try:
-            await self._stream(synthesizer, text)
+            async with aclosing(aiter(take)) as pieces:  # type: ignore[type-var]
+                async for payload in pieces:
+                    await sentence.write(payload)
+                    if sentence.done:
+                        return  # by another worker
         except ProviderError as error:
             metrics.ERRORS.labels("tts", error.error_type).inc()
-            _log.error("tts.provider_failed", error=str(error), reply=self._job.reply)
-            await self.failed(error.error_type, str(error))
-        else:
-            await self.end("complete")
+            _log.error("tts.provider_failed", error=str(error), reply=job.reply)
+            await self._failed(sentence, job, error.error_type, str(error))
+            return
+        await sentence.end("complete")
+        if take.kept:
+            await self._session.cache.put(key, take.kept)
 
-    async def _stream(self, synthesizer: Synthesizer, text: str) -> None:
-        resampler = Resampler(synthesizer.sample_rate, SAMPLE_RATE)
-        pcm = bytearray()
-        async with aclosing(synthesizer.speak(text)) as pieces:  # type: ignore[type-var]
-            async for piece in pieces:
-                pcm += resampler.process(piece)
-                whole = len(pcm) // FRAME_BYTES * FRAME_BYTES
-                if whole:
-                    await self._send(bytes(pcm[:whole]))
-                    del pcm[:whole]
-        pcm += resampler.flush()
-        pcm += bytes(-len(pcm) % FRAME_BYTES)
-        await self._send(bytes(pcm), last=True)
-
-    async def _send(self, pcm: bytes, *, last: bool = False) -> None:
-        payload = g711.encode(pcm, Codec.PCMU)
-        first = self._written == 0
-        pieces = [
-            payload[begin : begin + _CHUNK_SAMPLES]
-            for begin in range(0, len(payload), _CHUNK_SAMPLES)
-        ] or [b""]
-        key = topics.audio_out(self._job.call)
-        pipe = self._session.redis.pipeline(transaction=False)
-        for piece in pieces:
-            ends = last and piece is pieces[-1]
-            chunk = audio.OutChunk(
-                self._job.reply, self._job.index, self._written, Codec.PCMU, piece, ends
-            )
-            fields: dict[Any, Any] = {audio.OUT_FIELD: audio.encode_chunk(chunk)}
-            pipe.xadd(key, fields, maxlen=topics.AUDIO_MAXLEN, approximate=True)
-            self._written += len(piece)
-        pipe.expire(key, topics.CALL_TTL_S)
-        sent_at = self._now_ms()  # the ingress may play it before we hear that it is there
-        await pipe.execute()
-        metrics.AUDIO_CHUNKS.labels("tts", "out").inc(len(pieces))
-        if first and self._written:
-            await self._append(
-                e.SynthesisStarted(
-                    at=sent_at,
-                    reply=self._job.reply,
-                    index=self._job.index,
-                    taken_at=self._taken_at,
-                )
-            )
-
-    async def failed(self, error_type: str, message: str) -> None:
-        await self._append(
+    async def _failed(
+        self, sentence: SentenceWriter, job: SpeakSentence, error_type: str, message: str
+    ) -> None:
+        await sentence.end(
+            "failed",
             e.StageFailed(
                 at=self._now_ms(),
                 stage="tts",
                 error_type=error_type,
                 message=message,
-                reply=self._job.reply,
-            )
-        )
-        await self._send(b"", last=True)
-        await self.end("failed")
-
-    async def end(self, why: Literal["complete", "cancelled", "failed"]) -> None:
-        await self._append(
-            e.SynthesisEnded(
-                at=self._now_ms(),
-                reply=self._job.reply,
-                index=self._job.index,
-                samples=self._written,
-                why=why,
-            )
+                reply=job.reply,
+            ),
         )
 
-    async def _append(self, event: e.Event) -> None:
-        await self._session.log.append(self._job.call, event)
+    def _sentence(self, job: SpeakSentence) -> SentenceWriter:
+        return self._session.speech.sentence(job.call, job.reply, job.index, self._now_ms)
 
 
-assert _CHUNK_SAMPLES % FRAME_SAMPLES == 0
+def _fixed(agent: Agent, text: str) -> bool:
+    """Does the agent's configuration say these words? A sentence of its greeting, as it is sent."""
+    return any(text in phrase for phrase in agent.phrases)

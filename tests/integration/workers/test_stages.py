@@ -1,4 +1,4 @@
-"""The ASR, LLM and TTS workers on a real bus, with providers that do what the test says."""
+"""The ASR and LLM workers on a real bus, with providers that do what the test says."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from bus import audio, topics
-from bus.jobs import AnswerTurn, HearCall, SpeakSentence
+from bus.jobs import AnswerTurn, HearCall
 from bus.session import BusSession
 from bus.tasks import stop
 from calls import events as e
@@ -23,17 +23,13 @@ from tests.integration.conftest import Eventually, OpenSession
 from tests.support.facts import (
     CALL,
     ended,
-    reply_ended,
     reply_started,
-    sentence,
     started,
-    synthesis_ended,
     turn,
 )
 from workers.asr.worker import AsrWorker
 from workers.llm.worker import LlmWorker
 from workers.ports import Action, ProviderError, Token, Transcript
-from workers.tts.worker import TtsWorker
 
 AGENT = Agent(
     name="desk",
@@ -302,111 +298,3 @@ async def test_a_reply_that_no_worker_could_write_ends(session: BusSession) -> N
     worker = LlmWorker(session, lambda _: Mind(), now_ms)
     await worker.give_up(AnswerTurn(call=CALL, turn=1), RuntimeError("no"))
     assert Conversation.of(await session.log.read(CALL)).turns[1].replies[ReplyId("1.0")].played_out
-
-
-# -- speaking
-
-
-class Voice:
-    """A synthesizer of frames of one octet."""
-
-    sample_rate = 8000
-
-    def __init__(self, frames: int = 25, fails: bool = False, then_wait: bool = False) -> None:
-        self.frames = frames
-        self.fails = fails
-        self.then_wait = then_wait
-        self.said: list[str] = []
-        self.closed = 0
-
-    async def speak(self, text: str) -> AsyncIterator[bytes]:
-        self.said.append(text)
-        pcm = g711.decode(bytes([LOUD]) * 160, Codec.PCMU) * self.frames
-        try:
-            # Pieces of any size.
-            for begin in range(0, len(pcm), 500):
-                yield pcm[begin : begin + 500]
-            if self.fails:
-                raise ProviderError("no voice", error_type="unavailable")
-            if self.then_wait:
-                await asyncio.Event().wait()
-        finally:
-            self.closed += 1
-
-    async def close(self) -> None: ...
-
-
-async def chunks(session: BusSession) -> list[audio.OutChunk]:
-    entries = await session.redis.xrange(topics.audio_out(CALL))
-    return [audio.decode_chunk(fields[audio.OUT_FIELD]) for _, fields in entries]
-
-
-def speaking(session: BusSession, voice: Voice, text: str = "Yes.") -> asyncio.Task[None]:
-    worker = TtsWorker(session, lambda _: voice, now_ms)
-    job = SpeakSentence(call=CALL, reply=ReplyId("1.0"), index=0, text=text)
-    return asyncio.create_task(worker.speak(job))
-
-
-def to_be_spoken() -> list[e.Event]:
-    return [started(agent=AGENT), turn(1), reply_started("1.0"), sentence("1.0", 0, "Yes.")]
-
-
-async def test_a_sentence_is_spoken_without_a_hole(session: BusSession) -> None:
-    await session.log.append(CALL, *to_be_spoken())
-    voice = Voice(frames=25)
-    await speaking(session, voice, text="worded anew")
-    assert voice.said == ["Yes."]  # as the log has it
-    written = await chunks(session)
-    place = 0
-    for chunk in written:
-        assert chunk.offset == place
-        assert len(chunk.payload) <= 1600
-        place += len(chunk.payload)
-    assert place == 25 * 160
-    assert [chunk.last for chunk in written] == [False] * (len(written) - 1) + [True]
-    [end] = await log_of(session, e.SynthesisEnded)
-    assert (end.samples, end.why) == (25 * 160, "complete")
-    assert len(await log_of(session, e.SynthesisStarted)) == 1
-    await speaking(session, voice)  # a second delivery of the job
-    assert len(voice.said) == 1
-
-
-async def test_a_newer_turn_silences_the_voice(
-    session: BusSession, eventually: Eventually[Any]
-) -> None:
-    await session.log.append(CALL, *to_be_spoken())
-    voice = Voice(then_wait=True)
-    task = speaking(session, voice)
-    await eventually(lambda: log_of(session, e.SynthesisStarted))
-    await session.log.append(CALL, turn(2))
-    await task
-    assert voice.closed == 1
-    [end] = await log_of(session, e.SynthesisEnded)
-    assert end.why == "cancelled"
-
-
-async def test_a_voice_that_fails_ends_its_sentence(session: BusSession) -> None:
-    await session.log.append(CALL, *to_be_spoken())
-    await speaking(session, Voice(fails=True))
-    assert (await chunks(session))[-1].last
-    [failed], [end] = await log_of(session, e.StageFailed), await log_of(session, e.SynthesisEnded)
-    assert (failed.stage, failed.error_type) == ("tts", "unavailable")
-    assert end.why == "failed"
-
-
-async def test_a_sentence_that_no_worker_could_speak_ends(session: BusSession) -> None:
-    await session.log.append(CALL, *to_be_spoken(), reply_ended("1.0", 1))
-    worker = TtsWorker(session, lambda _: Voice(), now_ms)
-    job = SpeakSentence(call=CALL, reply=ReplyId("1.0"), index=0, text="Yes.")
-    await worker.give_up(job, RuntimeError("no"))
-    [chunk] = await chunks(session)
-    assert chunk.last
-    reply = Conversation.of(await session.log.read(CALL)).turns[1].replies[ReplyId("1.0")]
-    assert reply.played_out
-
-
-async def test_what_was_spoken_already_is_not_spoken_again(session: BusSession) -> None:
-    await session.log.append(CALL, *to_be_spoken(), synthesis_ended("1.0", 0, 800))
-    voice = Voice()
-    await speaking(session, voice)
-    assert voice.said == []
