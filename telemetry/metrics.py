@@ -17,6 +17,11 @@ _TICK_S = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.04, 0.08, 0.2, 1)
 
 CALLS_ACTIVE = Gauge("pipeline_calls_active", "Calls that this ingress process carries now.")
 CALLS = Counter("pipeline_calls_total", "Calls that are over.", ["carrier", "ending"])
+CALLS_REFUSED = Counter(
+    "pipeline_calls_refused_total",
+    "INVITEs refused: lines, pool_full, pool_late, pool_missing, ports, bus, no_agent, media.",
+    ["reason"],
+)
 STAGE_DURATION = Histogram(
     "pipeline_stage_duration_seconds",
     "One stage of a turn (calls/timing.py names them).",
@@ -35,14 +40,75 @@ AUDIO_CHUNKS = Counter(
     ["stage", "direction"],
 )
 SPEECH_SEGMENTS = Counter("vad_speech_segments_total", "Stretches of speech that the VAD found.")
+SPEECH_DROPPED = Counter(
+    "pipeline_speech_dropped_total",
+    "Stretches of speech that were no turn: no_words, noise, backchannel.",
+    ["why"],
+)
+GUESSES = Counter(
+    "pipeline_guesses_total",
+    "Guesses that a turn is over, with a reply prepared to them: made, then confirmed or withdrawn.",
+    ["outcome"],
+)
+GUESSES_WASTED = Counter(
+    "pipeline_guesses_wasted_audio_seconds_total",
+    "Speech that was synthesized for a guess, and never heard.",
+)
+ASIDES = Counter(
+    "pipeline_asides_total",
+    "What was said beside the answer: filler, trouble, reprompt, goodbye, apology.",
+    ["why"],
+)
+BARGE_INS = Counter(
+    "pipeline_barge_ins_total",
+    "Times that the caller stopped the agent, and whether it went on: resumed, dropped.",
+    ["outcome"],
+)
 POOL_LAG = Gauge("pipeline_pool_lag", "Jobs of a pool that wait for a worker.", ["pool"])
 POOL_OWNED = Gauge("pipeline_pool_owned", "Jobs that this process owns now.", ["pool"])
+POOL_CAPACITY = Gauge(
+    "pipeline_pool_capacity",
+    "Jobs that a pool's live processes can own, as an ingress sees it.",
+    ["pool"],
+)
 TAKE_OVERS = Counter(
     "pipeline_take_overs_total", "Jobs taken over from a worker that died or drained.", ["pool"]
+)
+SPEECH_CACHE_LOOKUPS = Counter(
+    "pipeline_speech_cache_lookups_total",
+    "Sentences looked for in the cache of speech.",
+    ["result"],  # hit or miss
+)
+SPEECH_CACHE_EVICTIONS = Counter(
+    "pipeline_speech_cache_evictions_total", "Sentences that left the cache for newer ones."
+)
+SPEECH_CACHE_BYTES = Gauge(
+    "pipeline_speech_cache_bytes", "Audio in the cache, as this process's last write found it."
 )
 PLAYBACK_GAPS = Counter(
     "pipeline_playback_gaps_total", "Times that a sentence's next audio was not there in time."
 )
+PROVIDER_BREAKER = Gauge(
+    "pipeline_provider_breaker",
+    "Is a provider asked? 0: yes (closed), 1: one attempt probes it (half open), 2: no (open).",
+    ["stage", "provider"],
+)
+PROVIDER_FAILURES = Counter(
+    "pipeline_provider_failures_total",
+    "Attempts that a provider did not answer; a retry or a stand-in may have.",
+    ["stage", "provider", "error_type"],
+)
+PROVIDER_RETRIES = Counter(
+    "pipeline_provider_retries_total",
+    "Times that a provider was asked again.",
+    ["stage", "provider"],
+)
+PROVIDER_FALLBACKS = Counter(
+    "pipeline_provider_fallbacks_total", "Times that a stand-in was asked.", ["stage", "provider"]
+)
 TICKER_LAG = Histogram(
     "pipeline_ticker_lag_seconds", "How late a 20 ms tick of the ingress ran.", buckets=_TICK_S
+)
+LOGS_RESTORED = Counter(
+    "pipeline_logs_restored_total", "Logs of live calls that the bus had lost, written anew."
 )

@@ -7,6 +7,7 @@ then traced back to them.
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Callable, Hashable
 from pathlib import Path
 from typing import Any, get_args
@@ -99,12 +100,18 @@ def parse_agents(
         lines = [f"{name}:{builder.line_of(one['loc'])}: {_explain(one)}" for one in found]
         raise AgentsFileError("\n".join(lines)) from None
     if findings := [
-        f"{name}:{builder.line_of(('agents', index, stage))}: {finding}"
+        f"{name}:{builder.line_of(('agents', index, *_place(stage, finding)))}: {finding}"
         for index, agent in enumerate(agents.agents)
         for finding in judge(agent).splitlines()
     ]:
         raise AgentsFileError("\n".join(findings))
     return agents
+
+
+def _place(stage: str, finding: str) -> Path_:
+    """Where in an agent a finding of the judge stands: in a stage, or in one of its stand-ins."""
+    stand_in = re.search(rf"\b{stage}\.fallback\.(\d+)", finding)
+    return (stage, "fallback", int(stand_in[1])) if stand_in else (stage,)
 
 
 class _Builder:

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final, Literal, Protocol
 
-from calls.agent import Agent, Agents, ProviderSpec
+from calls.agent import Agent, Agents, StageSpec
 from storage import migrate
 from storage.errors import DatabaseUnavailableError, DatabaseUrlError
 from trunkline import embedded_bus
@@ -21,7 +21,13 @@ from trunkline.buses import open_bus
 from trunkline.errors import UserError
 from trunkline.settings import Settings, config_file, did_you_mean, unknown_variables
 from workers.ports import Ask, ProviderError
-from workers.providers.registry import load_responder, load_synthesizer, load_transcriber
+from workers.resilience.loading import (
+    Breakers,
+    load_responder,
+    load_synthesizer,
+    load_transcriber,
+    name_of,
+)
 
 Level = Literal["ok", "warning", "bad"]
 
@@ -193,16 +199,18 @@ class _Closable(Protocol):
 
 
 async def _provider(
-    settings: Settings, agent: Agent, stage: str, load: Callable[[Ask], _Closable]
+    settings: Settings, agent: Agent, stage: str, load: Callable[[Ask, Breakers], _Closable]
 ) -> Finding:
-    spec: ProviderSpec = getattr(agent, stage)
+    spec: StageSpec = getattr(agent, stage)
     what = f"{agent.name} {stage}"
     try:
-        provider = load(Ask(agent=agent, options=spec.options, secret=settings.secret))
+        provider = load(Ask(agent=agent, options=spec.options, secret=settings.secret), Breakers())
     except ProviderError as error:
         return Finding(what, "bad", str(error))
     await provider.close()
-    return Finding(what, "ok", f"{spec.provider} takes its options")
+    chain = ", then ".join(name_of(one) for one in (spec, *spec.fallback))
+    takes = "take their" if spec.fallback else "takes its"
+    return Finding(what, "ok", f"{chain} {takes} options")
 
 
 def _disk(data_dir: Path) -> Finding:

@@ -12,7 +12,7 @@ from trunkline.roles.running import FINISH_S, Running, now_ms
 from trunkline.settings import Settings
 from workers.llm.worker import LlmWorker
 from workers.pool import Pool
-from workers.providers.registry import load_responder
+from workers.resilience.loading import load_responder
 
 
 @asynccontextmanager
@@ -25,4 +25,4 @@ async def start(settings: Settings, session: BusSession) -> AsyncIterator[Runnin
             finish_s=FINISH_S, give_up=worker.give_up,
         )  # fmt: skip
         await pool.start()
-        yield Running(owned=lambda: pool.owned, drain=pool.drain)
+        yield Running(owned=lambda: pool.owned, capacity=settings.llm_capacity, drain=pool.drain)

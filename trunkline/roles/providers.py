@@ -1,4 +1,4 @@
-"""A pool's providers: one per agent, made when first asked for."""
+"""A pool's providers: one per agent, with its stand-ins, made when first asked for."""
 
 from __future__ import annotations
 
@@ -10,6 +10,9 @@ from calls.agent import Agent
 from trunkline.agents_file import load_agents
 from trunkline.settings import Settings
 from workers.ports import Ask, ProviderError
+from workers.resilience.loading import Breakers
+
+Load = Callable[[Ask, Breakers], Any]
 
 
 def _ask_for(settings: Settings, stage: str, agent: Agent) -> Ask:
@@ -23,10 +26,12 @@ class Providers:
     A call carries its agent with it, as the file was when the call began.
     """
 
-    def __init__(self, settings: Settings, stage: str, load: Callable[[Ask], Any]) -> None:
+    def __init__(self, settings: Settings, stage: str, load: Load) -> None:
         self._settings = settings
         self._stage = stage
         self._load = load
+        #: Of this process: what one agent's calls find out, the others' need not.
+        self._breakers = Breakers()
         self._made: dict[str, Any] = {}
 
     def judge(self, agent: Agent) -> str:
@@ -40,7 +45,9 @@ class Providers:
     def __call__(self, agent: Agent) -> Any:
         key = agent.model_dump_json()
         if key not in self._made:
-            self._made[key] = self._load(_ask_for(self._settings, self._stage, agent))
+            self._made[key] = self._load(
+                _ask_for(self._settings, self._stage, agent), self._breakers
+            )
         return self._made[key]
 
     async def close(self) -> None:
@@ -49,9 +56,7 @@ class Providers:
 
 
 @asynccontextmanager
-async def providers(
-    settings: Settings, stage: str, load: Callable[[Ask], Any]
-) -> AsyncIterator[Providers]:
+async def providers(settings: Settings, stage: str, load: Load) -> AsyncIterator[Providers]:
     made = Providers(settings, stage, load)
     try:
         load_agents(settings.agents, stage, made.judge)

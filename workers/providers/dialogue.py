@@ -44,6 +44,8 @@ class Answer:
 
     text: str
     action: Literal["hangup"] | None = None
+    #: So many characters from its beginning are spoken to their end, whatever the caller does.
+    protected: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,7 +190,8 @@ class Dialogue:
         return _filled(intent.confirm or "", state.slots)
 
     def _carry_out(self, intent: Intent, slots: Mapping[str, str]) -> Answer:
-        return Answer(_filled(intent.say, slots), intent.then)
+        said = _filled(intent.say, slots)
+        return Answer(said, intent.then, 0 if intent.interruptible else len(said))
 
     def _is_reprompt(self, answered: str) -> bool:
         # What the caller heard may have been cut short.

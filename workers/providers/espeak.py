@@ -46,6 +46,11 @@ class ESpeakOptions(Options):
     rate: int = Field(default=170, ge=80, le=450)
     #: 0..100; 50 is the voice's own.
     pitch: int = Field(default=50, ge=0, le=100)
+    #: Used when the agent names no voice; "" chooses by its language.
+    voice: str = ""
+    #: Give audio so many times faster than it is spoken: the pace of a service, for trying things
+    #: out. 0: at once.
+    pace: float = Field(default=0.0, ge=0, le=100)
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,8 +128,9 @@ def engine() -> Engine:
 class ESpeakSynthesizer:
     """Speaks with one voice; any number of sentences at once, one after the other inside."""
 
-    def __init__(self, voice: Voice) -> None:
+    def __init__(self, voice: Voice, pace: float = 0.0) -> None:
         self._voice = voice
+        self._pace = pace
         self.sample_rate = engine().sample_rate
 
     async def speak(self, text: str) -> AsyncIterator[bytes]:
@@ -147,6 +153,8 @@ class ESpeakSynthesizer:
         spoken.add_done_callback(end)
         try:
             while (piece := await pieces.get()) is not None:
+                if self._pace:
+                    await asyncio.sleep(len(piece) / 2 / self.sample_rate / self._pace)
                 yield piece
             spoken.result()
         finally:
@@ -160,18 +168,19 @@ class ESpeakSynthesizer:
 def synthesizer(ask: Ask) -> ESpeakSynthesizer:
     """The factory named in the entry points.
 
-    The agent's `voice` is one of eSpeak NG's (`en-us`, `hi`, `en-us+f3`, ...); without it the voice
-    is chosen by the agent's language.
+    The agent's `voice` is one of eSpeak NG's (`en-us`, `hi`, `en-us+f3`, ...); without one there or
+    in the options it is chosen by the agent's language.
 
     Raises:
         ProviderError: an option is wrong, or there is no such voice.
     """
     options = parse(ESpeakOptions, ask.options, where=f"agent {ask.agent.name!r}: tts.options")
     language = ask.agent.language.lower()
-    wanted = [ask.agent.voice] if ask.agent.voice else [language, language.partition("-")[0]]
+    voice = ask.agent.voice or options.voice
+    wanted = [voice] if voice else [language, language.partition("-")[0]]
     for name in wanted:
         if engine().has_voice(name):
-            return ESpeakSynthesizer(Voice(name, options.rate, options.pitch))
+            return ESpeakSynthesizer(Voice(name, options.rate, options.pitch), options.pace)
     raise ProviderError(
         f"agent {ask.agent.name!r}: espeak-ng has no voice {wanted[0]!r}: take one that "
         "`espeak-ng --voices` lists, like en-us or hi, or leave `voice` out",

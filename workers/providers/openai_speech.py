@@ -32,7 +32,7 @@ class SpeechSynthesizer:
         self._options = options
         self._voice = voice
         self._service = service
-        self._client = service.client(options)
+        self._client = service.client
         self.sample_rate = options.sample_rate
 
     async def speak(self, text: str) -> AsyncIterator[bytes]:

@@ -1,7 +1,7 @@
 """A transcriber on OpenAI's `audio/transcriptions`: the utterance is uploaded when it is over.
 
-The protocol does not stream audio in, so there are no partials, and a final takes as long as the
-service takes for the whole utterance.
+The protocol does not stream audio in, so there are no partials, and a guess or a final takes as
+long as the service takes for the whole utterance.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import wave
 
 from openai import omit
 
-from workers.ports import Ask, Transcript
+from workers.ports import Ask, Partial, Transcript
 from workers.providers.openai_client import OpenAIOptions, Service, connect, vendor_errors
 from workers.providers.options import parse
 
@@ -34,10 +34,10 @@ class UploadTranscriber:
         self._options = options
         self._language = language
         self._service = service
-        self._client = service.client(options)
+        self._client = service.client
 
     def listen(self) -> UploadUtterance:
-        """Begin an utterance: nothing is sent before it is over."""
+        """Begin an utterance: nothing is sent before somebody asks what it says."""
         return UploadUtterance(self)
 
     async def transcribe(self, pcm: bytes) -> Transcript:
@@ -68,14 +68,18 @@ class UploadUtterance:
         self._transcriber = transcriber
         self._pcm = bytearray()
 
-    async def write(self, pcm: bytes) -> str:
+    async def write(self, pcm: bytes) -> Partial:
         """Keep the audio; this protocol has no partials."""
         self._pcm += pcm
-        return ""
+        return Partial()
+
+    async def guess(self) -> Transcript:
+        """Upload what there is; without audio there are no words, and nothing is asked."""
+        return await self._transcriber.transcribe(bytes(self._pcm)) if self._pcm else Transcript("")
 
     async def finish(self) -> Transcript:
-        """Upload it; without audio there are no words, and nothing is asked."""
-        return await self._transcriber.transcribe(bytes(self._pcm)) if self._pcm else Transcript("")
+        """Upload all of it."""
+        return await self.guess()
 
     async def cancel(self) -> None:
         """Forget it."""

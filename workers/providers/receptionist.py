@@ -10,7 +10,7 @@
           slots: [color, day]
           confirm: "{color}, on {day}. Is that right?"
           say: "It will be {color}."
-        goodbye: {phrases: ["goodbye"], say: "Goodbye.", then: hangup}
+        goodbye: {phrases: ["goodbye"], say: "Goodbye.", then: hangup, interruptible: false}
 
 An *intent* is something callers want, with examples of how they say it. A *slot* is something that
 must be known before an intent can be carried out. Everything callers are expected to say can be
@@ -119,6 +119,8 @@ class Intent(Options):
     say: Line
     #: What is done after that was heard.
     then: Literal["hangup"] | None = None
+    #: May the caller speak over what is said? Questions can always be interrupted.
+    interruptible: bool = True
 
 
 class Receptionist(Options):
@@ -139,6 +141,8 @@ class Receptionist(Options):
     #: The intent carried out when the caller was not understood `patience` times in a row.
     give_up: Key | None = None
     patience: int = Field(default=3, ge=1, le=10)
+    #: Wait so long before each word, in ms: the pace of a language model, for trying things out.
+    pace_ms: int = Field(default=0, ge=0, le=1000)
 
     @model_validator(mode="after")
     def _names_are_known(self) -> Receptionist:

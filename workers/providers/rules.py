@@ -6,6 +6,7 @@ over. Its options are `receptionist.Receptionist`; how it understands is in `dia
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import AsyncIterator, Sequence
 
@@ -23,19 +24,37 @@ class RulesResponder:
 
     def __init__(self, options: Receptionist) -> None:
         self._dialogue = Dialogue(options)
+        self._pace_s = options.pace_ms / 1000
 
     async def reply(
-        self, conversation: Sequence[Message], *, confidence: float | None
+        self,
+        conversation: Sequence[Message],
+        *,
+        confidence: float | None,
+        said: Sequence[str] = (),
     ) -> AsyncIterator[Token | Action]:
-        """Answer the last line; a transcript of low confidence draws the reprompt."""
+        """Answer the last line; a transcript of low confidence draws the reprompt.
+
+        `said` is passed over where this answer begins so, as it does if a RulesResponder said it.
+        """
         answer = self._dialogue.answer(conversation, confidence)
-        for word in _WORD.findall(answer.text):
-            yield Token(word)
+        for word in _words_after(said, answer.text):
+            if self._pace_s:
+                await asyncio.sleep(self._pace_s)
+            yield Token(word[0], interruptible=word.start() >= answer.protected)
         if answer.action is not None:
             yield Action(answer.action)
 
     async def close(self) -> None:
         """Nothing is held."""
+
+
+def _words_after(said: Sequence[str], text: str) -> list[re.Match[str]]:
+    words = list(_WORD.finditer(text))
+    stands = " ".join(said).split()
+    if [word[0].strip() for word in words[: len(stands)]] == stands:
+        return words[len(stands) :]
+    return words
 
 
 def responder(ask: Ask) -> RulesResponder:

@@ -10,13 +10,17 @@ import pytest
 from calls.conversation import Message
 from workers.ports import Action, Responder, Token
 from workers.providers.registry import load_responder
+from workers.resilience import loading
 
 GREETING = Message("assistant", "Riverside Clinic, good day. How can I help you?")
 
 
-@pytest.fixture(params=["rules", "openai"])
+@pytest.fixture(params=["rules", "openai", "stand-in"])
 async def responder(request, asking) -> AsyncIterator[Responder]:
-    made = load_responder(asking.ask("llm", request.param))
+    if request.param == "stand-in":
+        made = loading.load_responder(asking.ask_with_stand_in("llm"), loading.Breakers())
+    else:
+        made = load_responder(asking.ask("llm", request.param))
     yield made
     await made.close()
 
@@ -29,6 +33,13 @@ async def reply(
     responder: Responder, conversation: Sequence[Message], confidence: float | None = None
 ) -> list[Token | Action]:
     return [piece async for piece in responder.reply(conversation, confidence=confidence)]
+
+
+async def go_on(
+    responder: Responder, conversation: Sequence[Message], said: Sequence[str]
+) -> list[Token | Action]:
+    stream = responder.reply(conversation, confidence=None, said=said)
+    return [piece async for piece in stream]
 
 
 def text_of(pieces: list[Token | Action]) -> str:
@@ -58,6 +69,20 @@ async def test_hangs_up_after_its_last_word(responder):
 async def test_does_not_hang_up_unasked(responder):
     pieces = await reply(responder, saying("i need a refill of my prescription"))
     assert not any(isinstance(piece, Action) for piece in pieces)
+
+
+async def test_what_was_said_is_not_said_again(responder):
+    conversation = saying("i would like to book an appointment", "what are your opening hours")
+    whole = text_of(await reply(responder, conversation)).split()
+    stands = [" ".join(whole[:2]), " ".join(whole[2:4])]
+    assert text_of(await go_on(responder, conversation, stands)).split() == whole[4:]
+
+
+async def test_an_action_is_still_due_when_all_words_were_said(responder):
+    conversation = saying("thank you goodbye")
+    whole = text_of(await reply(responder, conversation, 0.9))
+    pieces = await go_on(responder, conversation, [whole])
+    assert pieces[-1] == Action("hangup")
 
 
 @pytest.mark.parametrize("confidence", [None, 0.0, 1.0])

@@ -10,14 +10,18 @@ import pytest
 
 from workers.ports import Synthesizer
 from workers.providers.registry import load_synthesizer
+from workers.resilience import loading
 
 SHORT = "We are open from eight to six."
 LONG = "Your appointment with Doctor Smith, Tuesday in the morning, is booked. Anything else?"
 
 
-@pytest.fixture(params=["espeak", "openai"])
+@pytest.fixture(params=["espeak", "openai", "stand-in"])
 async def synthesizer(request, asking) -> AsyncIterator[Synthesizer]:
-    made = load_synthesizer(asking.ask("tts", request.param))
+    if request.param == "stand-in":
+        made = loading.load_synthesizer(asking.ask_with_stand_in("tts"), loading.Breakers())
+    else:
+        made = load_synthesizer(asking.ask("tts", request.param))
     yield made
     await made.close()
 

@@ -7,15 +7,19 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from workers.ports import Transcriber, Transcript
+from workers.ports import Partial, Transcriber, Transcript
 from workers.providers.registry import load_transcriber
+from workers.resilience import loading
 
 SAID = "i would like to cancel my appointment"
 
 
-@pytest.fixture(params=["pocketsphinx", "openai"])
+@pytest.fixture(params=["pocketsphinx", "openai", "stand-in"])
 async def transcriber(request, asking) -> AsyncIterator[Transcriber]:
-    made = load_transcriber(asking.ask("asr", request.param))
+    if request.param == "stand-in":
+        made = loading.load_transcriber(asking.ask_with_stand_in("asr"), loading.Breakers())
+    else:
+        made = load_transcriber(asking.ask("asr", request.param))
     yield made
     await made.close()
 
@@ -23,7 +27,7 @@ async def transcriber(request, asking) -> AsyncIterator[Transcriber]:
 async def hear(transcriber: Transcriber, pcm: bytes, step: int = 320) -> Transcript:
     utterance = transcriber.listen()
     for at in range(0, len(pcm), step):
-        assert isinstance(await utterance.write(pcm[at : at + step]), str)
+        assert isinstance(await utterance.write(pcm[at : at + step]), Partial)
     return await utterance.finish()
 
 
@@ -39,6 +43,36 @@ async def test_confidence_is_a_probability_or_unknown(transcriber, recordings):
 
 async def test_no_audio_has_no_words(transcriber):
     assert (await transcriber.listen().finish()).text == ""
+    assert (await transcriber.listen().guess()).text == ""
+
+
+async def test_a_guess_is_what_it_says_if_it_ends_here(transcriber, recordings):
+    for said, pcm in list(recordings.items())[:6]:
+        utterance = transcriber.listen()
+        await utterance.write(pcm + bytes(16 * 80))
+        guess, final = await utterance.guess(), await utterance.finish()
+        assert guess.text == final.text == said
+        assert guess.confidence == pytest.approx(final.confidence, abs=0.05)
+
+
+async def test_guesses_change_nothing_of_what_is_heard(transcriber, recordings):
+    pcm = recordings[SAID]
+    utterance = transcriber.listen()
+    for at in range(0, len(pcm), 3200):
+        await utterance.write(pcm[at : at + 3200])
+        assert SAID.startswith((await utterance.guess()).text[:4])
+    assert await utterance.finish() == await hear(transcriber, pcm)
+
+
+async def test_audio_is_taken_while_a_guess_is_made(transcriber, recordings):
+    pcm = recordings[SAID]
+    utterance = transcriber.listen()
+    await utterance.write(pcm[:8000])
+    guessing = asyncio.ensure_future(utterance.guess())
+    await asyncio.sleep(0)
+    await utterance.write(pcm[8000:])
+    await guessing
+    assert (await utterance.finish()).text == SAID
 
 
 async def test_utterances_at_the_same_time_do_not_mix(transcriber, recordings):

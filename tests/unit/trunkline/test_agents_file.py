@@ -112,6 +112,25 @@ def test_what_a_provider_refuses_is_said_where_it_stands() -> None:
         parse_agents(GOOD, "f.yaml", "tts", judge)  # left to its default: the agent's own line
 
 
+STAND_IN = """\
+agents:
+  - name: desk
+    asr:
+      provider: openai
+      fallback:
+        - provider: pocketsphinx
+"""
+
+
+def test_what_a_stand_in_refuses_is_said_where_that_stands() -> None:
+    with pytest.raises(AgentsFileError) as refused:
+        parse_agents(STAND_IN, "f.yaml", "asr", lambda _: "asr.fallback.0.options: no\nno key")
+    assert str(refused.value) == "f.yaml:6: asr.fallback.0.options: no\nf.yaml:3: no key"
+    slip = STAND_IN.replace("- provider", "- provder")
+    with pytest.raises(AgentsFileError, match=r"f\.yaml:6: .*did you mean 'provider'"):
+        parse_agents(slip, "f.yaml")
+
+
 def test_a_small_file_cannot_grow_without_bound() -> None:
     bomb = ["a0: &a0 [x, x, x, x, x, x, x, x, x, x]"]
     bomb += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]" for n in range(1, 9)]

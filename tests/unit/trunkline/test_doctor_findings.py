@@ -68,6 +68,20 @@ async def test_a_wrong_agents_file_and_a_provider_that_is_not_there(tmp_path: Pa
     assert found["desk tts"].level == "ok"
 
 
+async def test_those_who_stand_in_are_made_too(tmp_path: Path) -> None:
+    (file := tmp_path / "a.yaml").write_text(
+        "agents:\n  - name: desk\n    tts: {provider: espeak, fallback: [{provider: espeak}]}\n"
+    )
+    found = await findings(agents=file)
+    assert found["desk tts"].says == "espeak, then espeak take their options"
+    file.write_text(
+        "agents:\n  - name: desk\n    tts: {provider: espeak, fallback: [{provider: telepathy}]}\n"
+    )
+    found = await findings(agents=file)
+    assert found["desk tts"].bad
+    assert "tts.fallback.0.provider 'telepathy' is unknown" in found["desk tts"].says
+
+
 async def test_a_database_without_tables(tmp_path: Path) -> None:
     (tmp_path / "empty.db").touch()
     found = await findings(database_url=f"sqlite:///{tmp_path}/empty.db")

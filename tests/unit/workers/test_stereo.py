@@ -10,7 +10,7 @@ from calls.conversation import Conversation
 from calls.ids import ReplyId
 from media import g711
 from media.frames import Codec
-from tests.support.facts import playing, sentence, stopped
+from tests.support.facts import aside, playing, sentence, stopped
 from workers.recorder.stereo import agent_channel, caller_channel, spoken
 
 RAMP = bytes(np.arange(160 * 10, dtype=np.uint16).astype(np.uint8))
@@ -69,6 +69,16 @@ def test_each_run_of_the_ledger_stands_where_it_was_played() -> None:
     silent = np.ones(1600, dtype=bool)
     silent[160:480] = silent[960:1120] = False
     assert not channel[silent].any()
+
+
+def test_what_was_said_beside_the_answer_is_in_the_recording() -> None:
+    facts = [aside("1.a0"), playing("1.a0", 0, position=320), stopped("1.a0", 0, 160, 480)]
+    channel = agent_channel(
+        Conversation.of(facts), spoken([chunk(0, 0, RAMP[:160], reply="1.a0")]), 800
+    )
+    assert list(channel[320:480]) == pcm(RAMP[:160])
+    assert not channel[:320].any()
+    assert not channel[480:].any()
 
 
 def test_what_was_never_played_is_not_in_the_recording() -> None:

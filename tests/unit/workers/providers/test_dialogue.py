@@ -29,6 +29,7 @@ OPTIONS = Receptionist.model_validate(
             },
             "call": {"phrases": ["call me back"], "slots": ["hour"], "say": "At {hour}."},
             "hours": {"phrases": ["what are your opening hours"], "say": "Eight to six."},
+            "law": {"phrases": ["read me the law"], "say": "This is it.", "interruptible": False},
             "human": {"phrases": ["talk to a human"], "say": "We call you.", "then": "hangup"},
         },
         "give_up": "human",
@@ -91,6 +92,12 @@ def test_what_is_answered(lines, answer):
 
 def test_hang_up_is_an_action_of_its_answer():
     assert talk("can i talk to a human") == Answer("We call you.", "hangup")
+
+
+def test_what_may_not_be_interrupted_ends_where_a_question_begins():
+    assert talk("read me the law") == Answer("This is it.", None, protected=11)
+    assert talk(BOOK, "read me the law") == Answer("This is it. Which day?", None, protected=11)
+    assert talk("what are your opening hours").protected == 0
 
 
 def test_a_transcript_of_low_confidence_is_not_acted_on():

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from calls.agent import Agent, ProviderSpec
+from calls.agent import Agent, StageSpec
 from workers.ports import Ask, ProviderError
 from workers.providers.language_model import LanguageModel
 from workers.providers.pocketsphinx import (
@@ -18,7 +18,7 @@ from workers.providers.pocketsphinx import (
 
 
 def made(llm: str = "openai", **options: Any) -> PocketSphinxTranscriber:
-    agent = Agent(name="desk", llm=ProviderSpec(provider=llm, options={"intents": {}}))
+    agent = Agent(name="desk", llm=StageSpec(provider=llm, options={"intents": {}}))
     return transcriber(Ask(agent, options, {}.get))
 
 
@@ -58,6 +58,13 @@ def test_mistakes_in_the_rules_are_told_under_their_own_path():
         made(llm="rules")
 
 
+def test_it_listens_for_the_phrases_of_rules_that_stand_in():
+    rules = {"intents": {"bye": {"phrases": ["goodbye"], "say": "Bye."}}}
+    llm = {"provider": "openai", "fallback": [{"provider": "rules", "options": rules}]}
+    agent = Agent.model_validate({"name": "desk", "llm": llm})
+    assert "goodbye" in transcriber(Ask(agent, {}, {}.get)).model.words
+
+
 async def test_decoders_are_reused_and_bounded():
     listener = made(phrases=["hello"], max_decoders=1)
     for end in ("finish", "cancel", "finish"):
@@ -65,7 +72,7 @@ async def test_decoders_are_reused_and_bounded():
         await first.write(bytes(3200))
         with pytest.raises(ProviderError, match="max_decoders") as caught:
             await second.write(bytes(320))
-        assert caught.value.error_type == "unavailable"
+        assert caught.value.error_type == "refused"
         await second.cancel()
         await getattr(first, end)()
     await listener.close()

@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from calls.agent import Agent, ProviderSpec
+from calls.agent import Agent, StageSpec
 from workers.ports import Ask, ProviderError
 from workers.providers import registry
 from workers.providers.rules import RulesResponder
@@ -13,9 +13,7 @@ RULES = {"intents": {"bye": {"phrases": ["goodbye"], "say": "Bye."}}}
 
 
 def ask(provider: str, options: dict[str, object] | None = None) -> Ask:
-    agent = Agent(
-        name="desk", llm=ProviderSpec(provider=provider), asr=ProviderSpec(provider=provider)
-    )
+    agent = Agent(name="desk", llm=StageSpec(provider=provider), asr=StageSpec(provider=provider))
     return Ask(agent, options or {}, lambda _: None)
 
 
