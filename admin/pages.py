@@ -11,8 +11,9 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 from starlette.responses import HTMLResponse
 
+from admin.wording import ASIDE_REASONS, guesses, ms, murmur, turn_end, words
 from calls.ending import FAULTS, Ending
-from storage.record import SAMPLES_PER_MS
+from storage.turns import SAMPLES_PER_MS
 
 HERE = Path(__file__).parent
 
@@ -45,13 +46,19 @@ class Pages:
             lstrip_blocks=True,
         )
         self._environment.globals.update(
-            version=version, stage_names=STAGE_NAMES, endings=tuple(Ending)
+            version=version,
+            stage_names=STAGE_NAMES,
+            aside_reasons=ASIDE_REASONS,
+            endings=tuple(Ending),
         )
         self._environment.filters.update(
             moment=moment,
             length=length,
             place=place,
             ms=ms,
+            turn_end=turn_end,
+            guesses=guesses,
+            murmur=murmur,
             ending_tone=ending_tone,
             mos_tone=mos_tone,
             words=words,
@@ -87,16 +94,6 @@ def place(position: int) -> str:
     """A place on the media clock (samples at 8000 Hz) as `1:05.3`."""
     tenths = position // (SAMPLES_PER_MS * 100)
     return f"{tenths // 600}:{tenths // 10 % 60:02}.{tenths % 10}"
-
-
-def ms(value: float) -> str:
-    """Whole ms, with a thin space between thousands."""
-    return f"{round(value):,}".replace(",", "\u2009")
-
-
-def words(name: str) -> str:
-    """`caller_hung_up` as people write it."""
-    return name.replace("_", " ")
 
 
 def ending_tone(ending: str | None) -> str:

@@ -5,24 +5,37 @@ Shapes are SVG attributes in percent, not inline styles: the content security po
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
+from admin.talk import murmurs
+from calls.conversation import Run
 from calls.timing import STAGES
-from storage.record import SAMPLES_PER_MS, CallRecord, TurnRecord
+from storage.record import CallRecord
+from storage.turns import SAMPLES_PER_MS, TurnRecord
 
 #: Steps between ticks under a timeline, s: the first that needs no more than _MAX_TICKS is taken.
 _STEPS_S = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 1800, 3600)
 _MAX_TICKS = 7
 
 
+Side = Literal["caller", "agent"]
+#: answer and speech are turns; aside: said beside the answer; keys: keyed in; murmur: of speech
+#: that was no turn, the beginning.
+Kind = Literal["speech", "answer", "aside", "keys", "murmur"]
+
+
 @dataclass(frozen=True, slots=True)
 class Block:
     """A stretch of speech. `x` and `width` in percent of the timeline, `start_s` into the call."""
 
-    side: Literal["caller", "agent"]
-    turn: int
+    side: Side
+    kind: Kind
+    #: None for what belongs to no turn.
+    turn: int | None
+    #: What is to be said of it.
+    note: str
     start_s: float
     x: float
     width: float
@@ -57,22 +70,24 @@ class Timeline:
     @classmethod
     def of(cls, call: CallRecord) -> Timeline | None:
         """Lay out a call; None if nobody spoke."""
-        spans = [span for turn in call.turns for span in _spans(turn)]
+        spans = sorted(_spans(call), key=lambda span: span.start)
         if not spans:
             return None
-        total = max(end for _, _, _, end in spans)
+        total = max(span.end for span in spans)
         if call.recording is not None:
             total = max(total, call.recording.duration_ms * SAMPLES_PER_MS)
         rate = SAMPLES_PER_MS * 1000
         blocks = (
             Block(
-                side=side,
-                turn=turn,
-                start_s=start / rate,
-                x=_percent(start, total),
-                width=max(0.3, _percent(end - start, total)),
+                side=span.side,
+                kind=span.kind,
+                turn=span.turn,
+                note=span.note,
+                start_s=span.start / rate,
+                x=_percent(span.start, total),
+                width=max(0.3, _percent(span.end - span.start, total)),
             )
-            for side, turn, start, end in spans
+            for span in spans
         )
         seconds = total / rate
         step = next((step for step in _STEPS_S if seconds / step <= _MAX_TICKS), _STEPS_S[-1])
@@ -100,27 +115,59 @@ def segments(turn: TurnRecord, slowest_ms: float) -> tuple[Segment, ...]:
     return tuple(laid)
 
 
+def prepared(turn: TurnRecord, slowest_ms: float) -> Segment | None:
+    """Lay out what of the reply was made during the end-of-turn wait; None if nothing was.
+
+    It lies within that stage, on the scale of `segments`.
+    """
+    wait = turn.stages_ms.get("endpoint", 0.0)
+    end = wait - max(0.0, turn.ready_early_ms or 0.0)
+    begin = max(0.0, end - turn.hidden_ms)
+    if turn.hidden_ms <= 0 or end <= begin:
+        return None
+    return Segment(
+        "prepared", turn.hidden_ms, _percent(begin, slowest_ms), _percent(end - begin, slowest_ms)
+    )
+
+
 def slowest_turn_ms(turns: Sequence[TurnRecord]) -> float:
     """Measure the longest bar, ms; never 0."""
     return max((sum(turn.stages_ms.values()) for turn in turns), default=0.0) or 1.0
 
 
-def answered_from(turn: TurnRecord) -> int | None:
-    """Where the agent's reply begins to be heard: a position on the media clock, or None."""
-    return min((run.position for part in turn.sentences for run in part.runs), default=None)
+class _Span(NamedTuple):
+    """Something spoken, at positions [start, end) of the media clock."""
+
+    side: Side
+    kind: Kind
+    turn: int | None
+    note: str
+    start: int
+    end: int
 
 
-def _spans(turn: TurnRecord) -> list[tuple[Literal["caller", "agent"], int, int, int]]:
-    """Side, turn, and positions [start, end) of all that was spoken in a turn."""
-    spans: list[tuple[Literal["caller", "agent"], int, int, int]] = []
-    if turn.speech_start is not None and turn.speech_end is not None:
-        spans.append(("caller", turn.number, turn.speech_start, turn.speech_end))
-    for sentence in turn.sentences:
-        for run in sentence.runs:
-            end = run.position + run.end - run.offset
-            if end > run.position:
-                spans.append(("agent", turn.number, run.position, end))
-    return spans
+def _spans(call: CallRecord) -> Iterator[_Span]:
+    for turn in call.turns:
+        if turn.speech_start is not None and turn.speech_end is not None:
+            kind: Kind = "keys" if turn.rule == "keypad" else "speech"
+            yield _Span("caller", kind, turn.number, "", turn.speech_start, turn.speech_end)
+        for sentence in turn.sentences:
+            for start, end in _played(sentence.runs):
+                yield _Span("agent", "answer", turn.number, "", start, end)
+        for aside in turn.asides:
+            for start, end in _played(aside.runs):
+                yield _Span("agent", "aside", turn.number, aside.why, start, end)
+    for murmur in murmurs(call):
+        yield _Span(
+            "caller", "murmur", None, murmur.text or murmur.why, murmur.position, murmur.position
+        )
+
+
+def _played(runs: Sequence[Run]) -> Iterator[tuple[int, int]]:
+    for run in runs:
+        end = run.position + run.end - run.offset
+        if end > run.position:
+            yield run.position, end
 
 
 def _percent(part: float, whole: float) -> float:

@@ -13,6 +13,7 @@ from sqlalchemy import (
     Index,
     MetaData,
     Text,
+    false,
 )
 from sqlalchemy import DateTime as SqlDateTime
 from sqlalchemy.dialects.postgresql import JSONB
@@ -44,6 +45,8 @@ class UtcDateTime(TypeDecorator[datetime]):
         return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
 
 
+#: What rows from before the column was there hold: then there was none of it.
+_NONE = "0"
 #: JSON as Postgres can index it, and as SQLite can hold it.
 Json = JSON().with_variant(JSONB(), "postgresql")
 
@@ -99,6 +102,7 @@ class CallRow(Base):
     sentences: Mapped[list[SentenceRow]] = relationship(
         order_by="SentenceRow.turn, SentenceRow.number"
     )
+    asides: Mapped[list[AsideRow]] = relationship(order_by="AsideRow.turn, AsideRow.number")
     recording: Mapped[RecordingRow | None] = relationship()
     quality: Mapped[QualityRow | None] = relationship()
 
@@ -120,6 +124,11 @@ class TurnRow(Base):
     number: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
     caller_text: Mapped[str]
     confidence: Mapped[float | None]
+    rule: Mapped[str | None]
+    guesses: Mapped[int] = mapped_column(server_default=_NONE)
+    guesses_withdrawn: Mapped[int] = mapped_column(server_default=_NONE)
+    hidden_ms: Mapped[float] = mapped_column(server_default=_NONE)
+    ready_early_ms: Mapped[float | None]
     agent_text: Mapped[str]
     heard_text: Mapped[str]
     interrupted: Mapped[bool]
@@ -144,6 +153,26 @@ class SentenceRow(Base):
     heard_text: Mapped[str]
     samples: Mapped[int | None] = mapped_column(BigInteger)
     heard_samples: Mapped[int] = mapped_column(BigInteger)
+    protected: Mapped[bool] = mapped_column(server_default=false())
+    cached: Mapped[bool] = mapped_column(server_default=false())
+    runs: Mapped[list[Any]]
+
+
+class AsideRow(Base):
+    """Something said beside the answer to a turn."""
+
+    __tablename__ = "asides"
+
+    call_id: Mapped[str] = _of_call()
+    turn: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    number: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    why: Mapped[str]
+    due_at: Mapped[datetime]
+    text: Mapped[str]
+    heard_text: Mapped[str]
+    samples: Mapped[int | None] = mapped_column(BigInteger)
+    heard_samples: Mapped[int] = mapped_column(BigInteger)
+    cached: Mapped[bool]
     runs: Mapped[list[Any]]
 
 

@@ -8,19 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from statistics import median
 from typing import Any, Self
 
 from pydantic import TypeAdapter
 
 from calls import events as e
-from calls.conversation import Conversation, Reply, Run, Sentence, Turn
-from calls.ids import CallId, ReplyId
-from calls.timing import stages_ms, voice_to_voice_ms
-
-#: Samples per ms of the media clock (calls/events.py: 8000 Hz).
-SAMPLES_PER_MS = 8
+from calls.conversation import Conversation
+from calls.ids import CallId
+from storage.turns import TurnRecord, moment
 
 _EVENT: TypeAdapter[e.AnyEvent] = TypeAdapter(e.AnyEvent)
 
@@ -31,81 +28,6 @@ def worth_keeping(event: e.Event) -> bool:
     Partials are the bulk of a log, and each is outlived by the final that follows it.
     """
     return not isinstance(event, e.TranscriptPartial)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SentenceRecord:
-    """One sentence of a reply. Lengths in samples at 8000 Hz."""
-
-    number: int
-    text: str
-    heard_text: str
-    #: Length of its audio; None if synthesis never ended.
-    samples: int | None
-    heard_samples: int
-    #: The stretches that were played, as places in the sentence and in the recording.
-    runs: tuple[Run, ...]
-
-    @classmethod
-    def of(cls, sentence: Sentence) -> Self:
-        return cls(
-            number=sentence.index,
-            text=sentence.text,
-            heard_text=sentence.heard_text,
-            samples=sentence.samples,
-            heard_samples=sentence.heard_samples,
-            runs=tuple(sentence.runs),
-        )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TurnRecord:
-    """One turn and its answer. Turn 0 is the greeting: it has no caller's side."""
-
-    number: int
-    caller_text: str
-    #: 0..1, or None where the provider did not say.
-    confidence: float | None
-    #: All that the agent would have said.
-    agent_text: str
-    #: What the caller heard of it.
-    heard_text: str
-    #: The caller spoke over the reply, and missed words of it.
-    interrupted: bool
-    #: The caller's speech, as positions on the media clock (samples at 8000 Hz).
-    speech_start: int | None
-    speech_end: int | None
-    #: When the caller began this turn, and when its end was decided. The greeting starts with the
-    #: responder's work and has no end.
-    started_at: datetime | None
-    ended_at: datetime | None
-    voice_to_voice_ms: float | None
-    #: ms by `calls.timing.STAGES`; holds the stages that the turn reached.
-    stages_ms: Mapping[str, float]
-    #: All replies begun for this turn, in order of revision; the last one counts.
-    replies: tuple[str, ...]
-    sentences: tuple[SentenceRecord, ...]
-
-    @classmethod
-    def of(cls, turn: Turn) -> Self:
-        reply = turn.reply or Reply(ReplyId(""))
-        said = turn.ended
-        return cls(
-            number=turn.number,
-            caller_text=turn.text,
-            confidence=said.confidence if said else None,
-            agent_text=reply.text,
-            heard_text=reply.heard_text,
-            interrupted=reply.cut and reply.heard_text != reply.text,
-            speech_start=said.speech_start if said else None,
-            speech_end=said.speech_end if said else None,
-            started_at=_turn_start(turn),
-            ended_at=_moment(said.decided_at) if said else None,
-            voice_to_voice_ms=voice_to_voice_ms(turn),
-            stages_ms=stages_ms(turn),
-            replies=tuple(turn.replies),
-            sentences=tuple(SentenceRecord.of(sentence) for sentence in reply.ordered),
-        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,7 +44,7 @@ class EventRecord:
     def of(cls, seq: int, event: e.Event) -> Self:
         payload = _EVENT.dump_python(event, mode="json")  # type: ignore[arg-type]
         del payload["kind"], payload["at"]
-        return cls(seq=seq, at=_moment(event.at), kind=event.kind, payload=payload)
+        return cls(seq=seq, at=moment(event.at), kind=event.kind, payload=payload)
 
     @classmethod
     def all_of(cls, events: Iterable[e.Event]) -> tuple[Self, ...]:
@@ -231,7 +153,7 @@ class CallRecord(CallSummary):
         turns = tuple(
             TurnRecord.of(turn)
             for number, turn in sorted(conversation.turns.items())
-            if turn.ended or turn.replies or number in unfinished
+            if turn.ended or turn.reply or turn.asides or number in unfinished
         )
         answers = [turn.voice_to_voice_ms for turn in turns if turn.voice_to_voice_ms is not None]
         quality = conversation.quality
@@ -245,9 +167,9 @@ class CallRecord(CallSummary):
             called=started.called,
             codec=started.codec,
             remote=started.remote,
-            started_at=_moment(started.at),
-            answered_at=_moment(conversation.answered_at) if conversation.answered_at else None,
-            ended_at=_moment(ended.at) if ended else None,
+            started_at=moment(started.at),
+            answered_at=moment(conversation.answered_at) if conversation.answered_at else None,
+            ended_at=moment(ended.at) if ended else None,
             ending=ended.why.value if ended else None,
             duration_ms=round(ended.at - (conversation.answered_at or ended.at)) if ended else None,
             turn_count=sum(1 for turn in conversation.turns.values() if turn.ended),
@@ -265,21 +187,8 @@ def _unfinished_turns(events: Iterable[e.Event]) -> set[int]:
     """Turns the caller was speaking when the log stopped (speech that was dropped is none)."""
     speaking: set[int] = set()
     for event in events:
-        if isinstance(event, e.TranscriptPartial):
+        if isinstance(event, e.TranscriptPartial | e.TurnGuessed):
             speaking.add(event.turn)
         elif isinstance(event, e.TurnEnded | e.SpeechDropped):
             speaking.discard(event.turn)
     return speaking
-
-
-def _turn_start(turn: Turn) -> datetime | None:
-    if (said := turn.ended) is not None:
-        length_ms = (said.speech_end - said.speech_start) / SAMPLES_PER_MS
-        return _moment(said.speech_ended_at - length_ms)
-    if turn.reply is not None and turn.reply.started_at is not None:
-        return _moment(turn.reply.started_at)
-    return None
-
-
-def _moment(epoch_ms: float) -> datetime:
-    return datetime.fromtimestamp(epoch_ms / 1000, UTC)

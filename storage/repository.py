@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import raiseload, selectinload
 
 from calls.ids import CallId, parse_call_id
-from storage.models import CallRow, EventRow, RecordingRow, TurnRow
+from storage.models import AsideRow, CallRow, EventRow, RecordingRow, TurnRow
 from storage.record import CallRecord, CallSummary, EventRecord, RecordingRecord
 from storage.rows import Row, call_record, call_row, record_of, rows_of_call
 from storage.session import Database
@@ -101,8 +101,15 @@ class CallHistory:
                 TurnRow.call_id == CallRow.id,
                 or_(*(column.icontains(text, autoescape=True) for column in said)),
             )
+            in_asides = exists().where(
+                AsideRow.call_id == CallRow.id, AsideRow.text.icontains(text, autoescape=True)
+            )
             query = query.where(
-                or_(in_turns, *(column.icontains(text, autoescape=True) for column in named))
+                or_(
+                    in_turns,
+                    in_asides,
+                    *(column.icontains(text, autoescape=True) for column in named),
+                )
             )
         async with self._database.reading() as session:
             return [record_of(CallSummary, row) for row in await session.scalars(query)]

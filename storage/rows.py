@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, fields
 from typing import Any, TypeVar
 
 from calls.conversation import Run
 from storage.models import (
+    AsideRow,
     Base,
     CallRow,
     EventRow,
@@ -22,12 +23,12 @@ from storage.record import (
     EventRecord,
     QualityRecord,
     RecordingRecord,
-    SentenceRecord,
-    TurnRecord,
 )
+from storage.turns import AsideRecord, SentenceRecord, TurnRecord
 
 Row = dict[str, Any]
 R = TypeVar("R", CallSummary, EventRecord, RecordingRecord, QualityRecord)
+P = TypeVar("P", SentenceRecord, AsideRecord)
 
 _NESTED = frozenset({"turns", "events", "recording", "quality"})
 
@@ -43,13 +44,15 @@ def rows_of_call(record: CallRecord) -> dict[type[Base], list[Row]]:
     rows: dict[type[Base], list[Row]] = {
         TurnRow: [],
         SentenceRow: [],
+        AsideRow: [],
         EventRow: [asdict(event) for event in record.events],
         RecordingRow: [asdict(record.recording)] if record.recording else [],
         QualityRow: [asdict(record.quality)] if record.quality else [],
     }
     for turn in record.turns:
         row = asdict(turn)
-        rows[SentenceRow] += [{"turn": turn.number, **part} for part in row.pop("sentences")]
+        for table, parts in ((SentenceRow, "sentences"), (AsideRow, "asides")):
+            rows[table] += [{"turn": turn.number, **part} for part in row.pop(parts)]
         rows[TurnRow].append(row)
     return {
         table: [_clean({"call_id": record.id, **row}) for row in of_table]
@@ -64,16 +67,14 @@ def record_of(kind: type[R], row: Base) -> R:
 
 def call_record(row: CallRow) -> CallRecord:
     """Read a whole call but for its events, from a row whose relations are loaded."""
-    sentences: dict[int, list[SentenceRecord]] = {}
-    for sentence in row.sentences:
-        columns = _columns(SentenceRecord, sentence)
-        columns["runs"] = tuple(Run(*run) for run in sentence.runs)
-        sentences.setdefault(sentence.turn, []).append(SentenceRecord(**columns))
+    sentences = _by_turn(SentenceRecord, row.sentences)
+    asides = _by_turn(AsideRecord, row.asides)
     turns = []
     for turn in row.turns:
-        columns = _columns(TurnRecord, turn, leave_out=frozenset({"sentences"}))
+        columns = _columns(TurnRecord, turn, leave_out=frozenset({"sentences", "asides"}))
         columns["replies"] = tuple(turn.replies)
         columns["sentences"] = tuple(sentences.get(turn.number, ()))
+        columns["asides"] = tuple(asides.get(turn.number, ()))
         turns.append(TurnRecord(**columns))
     return CallRecord(
         **_columns(CallRecord, row, leave_out=_NESTED),
@@ -82,6 +83,16 @@ def call_record(row: CallRow) -> CallRecord:
         recording=record_of(RecordingRecord, row.recording) if row.recording else None,
         quality=record_of(QualityRecord, row.quality) if row.quality else None,
     )
+
+
+def _by_turn(kind: type[P], rows: Iterable[SentenceRow | AsideRow]) -> dict[int, list[P]]:
+    """Read what was spoken, turn by turn."""
+    spoken: dict[int, list[P]] = {}
+    for row in rows:
+        columns = _columns(kind, row)
+        columns["runs"] = tuple(Run(*run) for run in row.runs)
+        spoken.setdefault(row.turn, []).append(kind(**columns))
+    return spoken
 
 
 def _columns(kind: type[Any], row: Base, leave_out: frozenset[str] = frozenset()) -> Row:

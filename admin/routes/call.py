@@ -12,7 +12,8 @@ from fastapi.responses import HTMLResponse
 from admin.finding import CallIdPath, Found, find_call
 from admin.live import LiveCalls
 from admin.pages import Pages
-from admin.timeline import Timeline, answered_from, segments, slowest_turn_ms
+from admin.talk import exchanges, murmurs_since
+from admin.timeline import Timeline, prepared, segments, slowest_turn_ms
 from storage.record import CallRecord, EventRecord
 from storage.repository import CallHistory
 
@@ -44,6 +45,10 @@ def _shown(found: Found) -> dict[str, Any]:
         "is_kept": found.is_kept,
         "failures": [event for event in call.events if event.kind == "stage.failed"],
         "timeline": Timeline.of(call),
-        "turns": [(turn, segments(turn, slowest), answered_from(turn)) for turn in call.turns],
+        "exchanges": [
+            (each, segments(each.turn, slowest), prepared(each.turn, slowest))
+            for each in exchanges(call)
+        ],
+        "murmurs": murmurs_since(call),
         "agent_json": json.dumps(call.agent, indent=2, ensure_ascii=False),
     }

@@ -21,7 +21,7 @@ document.addEventListener("timeupdate", () => {
   head.setAttribute("x1", `${share}%`);
   head.setAttribute("x2", `${share}%`);
   let current = null;
-  for (const block of track.querySelectorAll("[data-seek]")) {
+  for (const block of track.querySelectorAll("[data-turn]")) {
     if (Number(block.dataset.seek) <= audio.currentTime + 0.05) current = block.dataset.turn;
   }
   for (const turn of document.querySelectorAll(".turn")) {

@@ -48,15 +48,20 @@ def spoken(chunks: Iterable[OutChunk]) -> Spoken:
 
 
 def agent_channel(conversation: Conversation, audio: Spoken, length: int) -> Samples:
-    """The agent's channel: each run of the ledger where it was played."""
+    """The agent's channel: each run of the ledger where it was played, asides too."""
     channel = _silence(length)
     for turn in conversation.turns.values():
-        for reply in turn.replies.values():
-            for sentence in reply.sentences.values():
-                samples = audio.get((reply.id, sentence.index))
-                if samples is not None:
-                    for run in sentence.runs:
-                        _place(channel, run.position, samples[run.offset : run.end])
+        heard = [
+            (reply.id, sentence)
+            for reply in turn.replies.values()
+            for sentence in reply.sentences.values()
+        ]
+        heard += [(name, aside.sentence) for name, aside in turn.asides.items()]
+        for reply_id, sentence in heard:
+            samples = audio.get((reply_id, sentence.index))
+            if samples is not None:
+                for run in sentence.runs:
+                    _place(channel, run.position, samples[run.offset : run.end])
     return channel
 
 

@@ -12,11 +12,21 @@ import pytest
 
 from calls import events as e
 from calls.conversation import Conversation
-from calls.ids import CallId
+from calls.ids import CallId, ReplyId
 from storage import migrate
 from storage.record import CallRecord
+from tests.support.facts import (
+    aside,
+    guessed,
+    sentence,
+    speech,
+    synthesis_started,
+    turn,
+    withdrawn,
+)
 
 House = Any  # conftest's; test files do not import each other
+T0 = 1_790_000_000_000.0  # when its calls began
 
 
 async def test_the_list_shows_live_and_past(house: House) -> None:
@@ -234,3 +244,49 @@ async def test_what_failed_in_a_call_is_said_on_its_page(house: House) -> None:
     async with house.member() as member:
         page = (await member.get(f"/calls/{house.live_call}")).text
     assert "tts: &lt;b&gt;no&lt;/b&gt; audio" in page
+
+
+async def test_how_a_turn_ended_and_what_was_said_beside_it_is_on_its_page(house: House) -> None:
+    log = house.live.logs[house.live_call]
+    log += [
+        speech(2, 40_000),
+        e.SpeechDropped(
+            at=T0 + 5200, turn=2, position=40_000, why="backchannel", text=f"mhm {house.evil}"
+        ),
+        guessed(2, 0, "two", at=T0 + 6000),
+        withdrawn(2, 0),
+        guessed(2, 1, "two please", at=T0 + 6500),
+        synthesis_started("2.1", 0, at=T0 + 6580),
+        sentence("2.1", 0, "Two it is.", at=T0 + 6570),
+        turn(
+            2, "two please", at=T0 + 6700, speech_start=48_000, speech_end=51_200,
+            speech_ended_at=T0 + 6400, decided_at=T0 + 6650, revision=1, rule="complete",
+        ),
+        aside("2.a0", "filler", f"One moment. {house.evil}", at=T0 + 6800),
+        turn(3, "42#<b>", at=T0 + 9000, speech_start=60_000, speech_end=62_000, rule="keypad"),
+    ]  # fmt: skip
+    async with house.member() as member:
+        page = (await member.get(f"/calls/{house.live_call}")).text
+    assert _foreign(page) == []
+    text = " ".join(re.sub(r"<[^>]+>", " ", page).split())
+    assert "complete answer, 250 ms" in text
+    assert "2 guesses, 1 withdrawn; reply ready 70 ms before the turn ended" in text
+    assert text.index("(mhm &lt;script&gt;") < text.index("two please")
+    assert text.index("two please") < text.index("One moment. &lt;script") < text.index("Two it is")
+    assert re.findall(r"<kbd>([^<]*)</kbd>", page) == ["4", "2", "#", "&lt;", "b", "&gt;"]
+
+
+async def test_a_sentence_says_that_it_is_protected_or_cached(house: House) -> None:
+    async with house.member() as member:
+        assert 'class="tag"' not in (await member.get(f"/calls/{house.live_call}")).text
+        house.live.logs[house.live_call] += [
+            e.SentenceReady(
+                at=T0 + 3701, reply=ReplyId("1.0"), index=1, text="Calls are recorded.",
+                first_token_at=T0 + 3701, protected=True,
+            ),
+            e.SynthesisStarted(
+                at=T0 + 3900, reply=ReplyId("1.0"), index=1, taken_at=T0 + 3890, cached=True
+            ),
+        ]  # fmt: skip
+        page = (await member.get(f"/calls/{house.live_call}")).text
+    assert re.findall(r'class="tag"[^>]*>(\w+)<', page) == ["protected", "cached"]

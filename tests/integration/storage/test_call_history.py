@@ -21,11 +21,10 @@ from storage.record import (
     EventRecord,
     QualityRecord,
     RecordingRecord,
-    SentenceRecord,
-    TurnRecord,
 )
 from storage.repository import CallHistory, Cursor
 from storage.session import Database
+from storage.turns import AsideRecord, SentenceRecord, TurnRecord
 
 NOON = datetime(2026, 9, 21, 12, 0, 0, 123_456, UTC)
 
@@ -35,6 +34,11 @@ def _turn(number: int = 1, caller_text: str = "when do you open") -> TurnRecord:
         number=number,
         caller_text=caller_text,
         confidence=0.87,
+        rule="unfinished",
+        guesses=2,
+        guesses_withdrawn=1,
+        hidden_ms=310.5,
+        ready_early_ms=-4.25,
         agent_text="At eight. Every day.",
         heard_text="At eight.",
         interrupted=True,
@@ -52,10 +56,32 @@ def _turn(number: int = 1, caller_text: str = "when do you open") -> TurnRecord:
                 heard_text="At eight.",
                 samples=8000,
                 heard_samples=8000,
+                protected=True,
+                cached=False,
                 runs=(Run(0, 4000, 30_000), Run(4000, 8000, 40_000)),
             ),
             SentenceRecord(
-                number=1, text="Every day.", heard_text="", samples=None, heard_samples=0, runs=()
+                number=1,
+                text="Every day.",
+                heard_text="",
+                samples=None,
+                heard_samples=0,
+                protected=False,
+                cached=True,
+                runs=(),
+            ),
+        ),
+        asides=(
+            AsideRecord(
+                number=0,
+                why="filler",
+                due_at=NOON + timedelta(seconds=2),
+                text="One moment, please.",
+                heard_text="One moment,",
+                samples=8000,
+                heard_samples=6000,
+                cached=True,
+                runs=(Run(0, 6000, 26_000),),
             ),
         ),
     )
@@ -162,6 +188,7 @@ async def test_two_recorders_of_one_call_at_once_leave_one_call(
         "calls": 1,
         "turns": 1,
         "sentences": 2,
+        "asides": 1,
         "events": 2,
         "recordings": 1,
         "quality": 1,
@@ -216,6 +243,7 @@ async def test_the_list_is_filtered(history: CallHistory) -> None:
     assert await ids(text="SALAMI") == {a}
     assert await ids(text="anna@") == {b}
     assert await ids(text="every day") == {a, b, c}
+    assert await ids(text="one MOMENT") == {a, b, c}  # an aside was said too
     assert await ids(text="100%") == {a}  # % is a letter like any other
     assert await ids(text="salad", agent="pizza") == set()
     assert await history.agents() == ["clinic", "pizza"]

@@ -11,11 +11,25 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Connection, inspect
 
+from calls.conversation import Run
+from calls.ids import CallId
 from storage import migrate
 from storage.errors import DatabaseUnavailableError
 from storage.models import Base
 from storage.repository import CallHistory
 from storage.session import Database
+
+_NOON = "2026-09-21 12:00:00.000000"
+_FIRST_VERSIONS_CALL = (
+    f"""INSERT INTO calls (id, carrier, carrier_call, agent_name, agent, caller, called, codec,
+    remote, started_at, turn_count, failure_count) VALUES ('20260921t120000-0badcafe', 'sip', 'x',
+    'clinic', '{{}}', '1', '2', 'PCMU', '', '{_NOON}', 1, 0)""",
+    """INSERT INTO turns (call_id, number, caller_text, agent_text, heard_text, interrupted,
+    stages_ms, replies) VALUES ('20260921t120000-0badcafe', 1, 'hello', 'Hi.', 'Hi.', false, '{}',
+    '["1.0"]')""",
+    """INSERT INTO sentences (call_id, turn, number, text, heard_text, samples, heard_samples, runs)
+    VALUES ('20260921t120000-0badcafe', 1, 0, 'Hi.', 'Hi.', 8000, 8000, '[[0, 8000, 30000]]')""",
+)
 
 
 async def _tables(url: str) -> set[str]:
@@ -39,6 +53,32 @@ async def test_up_down_and_up_again(empty_url: str) -> None:
     await migrate.upgrade(empty_url)
     at = await migrate.revisions(empty_url)
     assert at.current == at.head
+
+
+async def test_a_call_that_the_first_version_kept_can_be_read_and_taken_back(
+    empty_url: str,
+) -> None:
+    await migrate.upgrade(empty_url, "0001")
+    database = Database(empty_url)
+    history = CallHistory(database)
+    async with database.connection(writing=True) as connection:
+        for statement in _FIRST_VERSIONS_CALL:
+            await connection.exec_driver_sql(statement)
+    await migrate.upgrade(empty_url)
+    call = await history.get(CallId("20260921t120000-0badcafe"))
+    assert call is not None
+    (turn,) = call.turns
+    assert (turn.caller_text, turn.rule, turn.guesses, turn.hidden_ms) == ("hello", None, 0, 0.0)
+    assert turn.asides == ()
+    (sentence,) = turn.sentences
+    assert sentence.runs == (Run(0, 8000, 30_000),)
+    assert not sentence.cached
+    assert not sentence.protected
+    await history.record(call)  # as this version writes it
+    await migrate.downgrade(empty_url, "0001")
+    await migrate.upgrade(empty_url)
+    assert await history.get(call.id) == call
+    await database.close()
 
 
 async def test_the_models_hold_nothing_that_no_migration_makes(empty_url: str) -> None:

@@ -26,6 +26,7 @@ from storage.record import CallRecord
 from tests.integration.conftest import Eventually
 from tests.support.facts import (
     CALL,
+    aside,
     ended,
     playing,
     reply_ended,
@@ -67,7 +68,10 @@ def noise(seed: int, samples: int) -> np.ndarray[Any, np.dtype[np.int16]]:
 
 
 async def a_call(session: BusSession, *, heard: bool = True, agent: Agent | None = None) -> None:
-    """A call of three seconds: noise from the caller, and half a second of the agent's, in two."""
+    """A call of three seconds: noise from the caller, and half a second of the agent's, in two.
+
+    Then the agent says something beside it, 0.1 s long.
+    """
     caller = g711.encode(to_pcm(noise(1, FRAMES * 160)), Codec.PCMU)
     for seq in range(FRAMES):
         frame = audio.InFrame(seq, seq * 20, Codec.PCMU, caller[seq * 160 : (seq + 1) * 160])
@@ -81,6 +85,9 @@ async def a_call(session: BusSession, *, heard: bool = True, agent: Agent | None
         await session.redis.xadd(
             topics.audio_out(CALL), {audio.OUT_FIELD: audio.encode_chunk(chunk)}
         )
+    beside = g711.encode(to_pcm(noise(3, 800)), Codec.PCMU)
+    chunk = audio.OutChunk(ReplyId("1.a0"), 0, 0, Codec.PCMU, beside)
+    await session.redis.xadd(topics.audio_out(CALL), {audio.OUT_FIELD: audio.encode_chunk(chunk)})
     last: list[e.Event] = [e.HearingEnded(at=9100.0, position=FRAMES * 160)] if heard else []
     await session.log.append(
         CALL,
@@ -95,6 +102,9 @@ async def a_call(session: BusSession, *, heard: bool = True, agent: Agent | None
         stopped("1.0", 0, offset=1600, position=9600, why="paused"),
         playing("1.0", 0, offset=1600, position=16_000),
         stopped("1.0", 0, offset=4000, position=18_400),
+        aside("1.a0", "reprompt", "Are you there?"),
+        playing("1.a0", 0, position=20_000),
+        stopped("1.a0", 0, offset=800, position=20_800),
         ended(position=FRAMES * 160),
         *last,
     )
@@ -120,12 +130,15 @@ async def test_a_call_becomes_rows_and_an_aligned_recording(
         (noise(1, FRAMES * 160)[4000:8000], left, 4000),
         (noise(2, 4000)[:1600], right, 8000),
         (noise(2, 4000)[1600:4000], right, 16_000),
+        (noise(3, 800), right, 20_000),
     ):
         match = find(reference, channel)
         assert match.lag == place
         assert match.peak > 0.95
     assert not right[:8000].any()
     assert not right[9600:16_000].any()
+    assert not right[20_800:].any()
+    assert [each.why for each in row.turns[0].asides] == ["reprompt"]
     call = Conversation.of(await session.log.read(CALL))
     assert call.recorded is not None
     assert call.recorded.recording == row.recording.path
@@ -159,6 +172,23 @@ async def test_a_database_that_is_away_is_waited_for(
     await recorder(session, history, tmp_path).record(RecordCall(call=CALL))
     assert history.writes == 4
     assert CALL in history.rows
+
+
+async def test_a_disk_that_takes_no_recording_leaves_the_call_to_be_tried_again(
+    session: BusSession, tmp_path: Path
+) -> None:
+    await a_call(session)
+    await session.presence.beat([CALL], NOW)
+    history = History()
+    full = tmp_path / "full"
+    full.write_bytes(b"")  # a file where the folder should be
+    with pytest.raises(OSError, match="full"):
+        await recorder(session, history, full).record(RecordCall(call=CALL))
+    assert history.rows == {}
+    await sweep(session, NOW + 31_000)  # the pool has given the job up by now
+    assert await session.redis.xlen(topics.jobs("recorder")) == 1
+    await recorder(session, history, tmp_path).record(RecordCall(call=CALL))
+    assert history.rows[CALL].recording is not None
 
 
 async def test_the_transcribers_last_word_is_waited_for(

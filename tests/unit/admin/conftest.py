@@ -9,7 +9,8 @@ import pytest
 from calls.conversation import Run
 from calls.ids import CallId
 from calls.timing import STAGES
-from storage.record import CallRecord, RecordingRecord, SentenceRecord, TurnRecord
+from storage.record import CallRecord, RecordingRecord
+from storage.turns import SentenceRecord, TurnRecord
 
 NOON = datetime(2026, 9, 21, 12, tzinfo=UTC)
 
@@ -20,6 +21,11 @@ def turn() -> TurnRecord:
         number=1,
         caller_text="when do you open",
         confidence=None,
+        rule="silence",
+        guesses=0,
+        guesses_withdrawn=0,
+        hidden_ms=0.0,
+        ready_early_ms=None,
         agent_text="At eight.",
         heard_text="At eight.",
         interrupted=False,
@@ -37,9 +43,12 @@ def turn() -> TurnRecord:
                 heard_text="At eight.",
                 samples=8000,
                 heard_samples=8000,
+                protected=False,
+                cached=False,
                 runs=(Run(0, 8000, 32_000),),
             ),
         ),
+        asides=(),
     )
 
 

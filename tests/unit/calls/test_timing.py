@@ -9,8 +9,16 @@ from hypothesis import strategies as st
 from calls import events as e
 from calls.conversation import Conversation, Turn
 from calls.ids import ReplyId
-from calls.timing import STAGES, stages_ms, voice_to_voice_ms
-from tests.support.facts import playing, reply_started, sentence, synthesis_started, turn
+from calls.timing import STAGES, hidden_ms, ready_early_ms, stages_ms, voice_to_voice_ms
+from tests.support.facts import (
+    guessed,
+    playing,
+    reply_started,
+    sentence,
+    synthesis_started,
+    turn,
+    withdrawn,
+)
 
 
 def facts(times: list[float]) -> list[e.Event]:
@@ -67,3 +75,41 @@ def test_a_later_run_does_not_move_the_first_packet() -> None:
     times = [float(time) for time in range(0, 900, 100)]
     resumed = [*facts(times), playing("1.0", 0, offset=800, position=4000, at=5000.0)]
     assert voice_to_voice_ms(Conversation.of(resumed).turns[1]) == 800.0
+
+
+def prepared(guessed_at: int, audio_at: int, decided_at: int) -> Turn:
+    """A turn that ended with its second guess; the first was wrong."""
+    log = [
+        guessed(1, 0, at=0.0),
+        withdrawn(1, 0, at=1.0),
+        guessed(1, 1, at=float(guessed_at)),
+        synthesis_started("1.1", 0, at=float(audio_at)),
+        turn(1, revision=1, decided_at=float(decided_at)),
+    ]
+    return Conversation.of(log).turns[1]
+
+
+@pytest.mark.parametrize(
+    ("audio_at", "hidden", "early"),
+    [(300, 200.0, 150.0), (450, 350.0, 0.0), (500, 350.0, -50.0)],
+)
+def test_a_preparation_hides_what_was_done_before_the_turn_ended(
+    audio_at: int, hidden: float, early: float
+) -> None:
+    folded = prepared(guessed_at=100, audio_at=audio_at, decided_at=450)
+    assert (hidden_ms(folded), ready_early_ms(folded)) == (hidden, early)
+
+
+def test_a_guess_that_was_wrong_or_came_to_no_sound_saved_nothing() -> None:
+    wrong = Conversation.of([guessed(1, 0), synthesis_started("1.0", 0), turn(1, revision=1)])
+    silent = Conversation.of([guessed(1, 0), reply_started("1.0"), turn(1)])
+    for call in (wrong, silent):
+        assert (hidden_ms(call.turns[1]), ready_early_ms(call.turns[1])) == (0.0, None)
+
+
+@given(st.lists(st.integers(0, 60_000), min_size=3, max_size=3))
+def test_no_more_is_hidden_than_was_waited_or_worked(times: list[int]) -> None:
+    guessed_at, audio_at, decided_at = times
+    hidden = hidden_ms(prepared(guessed_at, audio_at, decided_at))
+    assert 0 <= hidden <= max(0, decided_at - guessed_at)
+    assert hidden <= max(0, audio_at - guessed_at)

@@ -13,6 +13,20 @@ from calls.ending import Ending
 from calls.ids import CallId, ReplyId
 from calls.timing import STAGES
 from storage.record import CallRecord, EventRecord, worth_keeping
+from tests.support.facts import (
+    aside,
+    ended,
+    guessed,
+    playing,
+    reply_started,
+    sentence,
+    started,
+    stopped,
+    synthesis_ended,
+    synthesis_started,
+    turn,
+    withdrawn,
+)
 
 T0 = 1_790_000_000_000.0
 
@@ -174,3 +188,68 @@ def test_a_log_without_a_start_is_no_call() -> None:
     log = _log()[1:]
     with pytest.raises(ValueError, match=r"call\.started"):
         _record(log)
+
+
+def test_what_ended_a_turn_is_kept_and_what_was_guessed_of_it() -> None:
+    kept = _record(
+        [
+            started(),
+            guessed(1, 0, "two", at=1000.0),
+            withdrawn(1, 0),
+            guessed(1, 1, "two for eight", at=2000.0),
+            synthesis_started("1.1", 0, at=2150.0),
+            turn(1, "two for eight", revision=1, rule="complete", decided_at=2200.0, at=2201.0),
+        ]
+    ).turns[0]
+    assert (kept.rule, kept.guesses, kept.guesses_withdrawn) == ("complete", 2, 1)
+    assert (kept.hidden_ms, kept.ready_early_ms) == (150.0, 50.0)
+
+
+def test_a_live_call_shows_what_the_caller_is_taken_to_have_said() -> None:
+    log = [started(), guessed(1, 0, "good morning")]
+    (live,) = _record(log).turns
+    assert (live.caller_text, live.ended_at, live.guesses_withdrawn) == ("good morning", None, 0)
+    (gone_on,) = _record([*log, withdrawn(1, 0)]).turns
+    assert gone_on.guesses_withdrawn == 1
+
+
+def test_a_reply_prepared_to_words_that_were_none_makes_no_turn() -> None:
+    log = [
+        started(),
+        guessed(1, 0),
+        reply_started("1.0"),
+        sentence("1.0", 0, "Pardon?"),
+        withdrawn(1, 0),
+        e.SpeechDropped(at=3000.0, turn=1, position=0, why="noise", text="the"),
+    ]
+    call = _record(log)
+    assert call.turns == ()
+    dropped = call.events[-1]
+    assert (dropped.kind, dropped.payload["why"], dropped.payload["text"]) == (
+        "speech.dropped", "noise", "the",
+    )  # fmt: skip
+
+
+def test_asides_are_kept_with_their_turn_in_the_order_they_fell_due() -> None:
+    log = [
+        started(),
+        turn(1),
+        *(aside(f"1.a{number}", "reprompt", f"Number {number}?") for number in range(11)),
+        synthesis_ended("1.a0", 0, 8000),
+        playing("1.a0", 0, position=800),
+        stopped("1.a0", 0, 8000, 8800),
+        ended(),
+    ]
+    (kept,) = _record(log).turns
+    assert [each.number for each in kept.asides] == list(range(11))
+    first, second = kept.asides[:2]
+    assert (first.why, first.heard_text, first.runs) == (
+        "reprompt", "Number 0?", (Run(0, 8000, 800),),
+    )  # fmt: skip
+    assert (second.heard_text, second.samples, second.runs) == ("", None, ())
+    assert (kept.agent_text, kept.sentences) == ("", ())
+
+
+def test_an_aside_to_a_caller_who_never_spoke_is_kept_too() -> None:
+    call = _record([started(), aside("0.a0", "reprompt", "Are you there?")])
+    assert [each.text for each in call.turns[0].asides] == ["Are you there?"]
