@@ -6,7 +6,9 @@ where we wait, TCP_USER_TIMEOUT where we have sent. A server that is there and d
 waited for; whoever cannot wait has a patience of its own (legs/engine.py).
 
 uvloop raises RuntimeError when it writes to a transport that the peer has closed, which redis-py
-does not know as a lost connection, so neither retries nor reconnects.
+does not know as a lost connection, so neither retries nor reconnects. And a server that takes no
+writes (its disk is full, it has become a replica) is as good as away: what is told as an error of
+the command would be tried again at once, and for ever, by a FastStream subscription.
 """
 
 from __future__ import annotations
@@ -24,6 +26,7 @@ from redis.asyncio.connection import (
 from redis.asyncio.retry import Retry
 from redis.backoff import ExponentialBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import ReadOnlyError, ResponseError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 _CONNECT_S: Final = 5.0
@@ -33,10 +36,22 @@ _BACKOFF: Final = {"cap": 1.0, "base": 0.02}
 _PASSWORD: Final = re.compile(r"(?<=://)([^:@/]*):.*(?=@)|([?&]password)=[^&]*")
 #: A TCP peer that does not acknowledge for this long is gone.
 _GONE_MS: Final = 5000
+#: How a server says that it takes no writes for now.
+_NO_WRITES: Final = ("MISCONF", "NOREPLICAS", "CLUSTERDOWN", "MASTERDOWN")
 
 
 class _Sturdy:
-    """Tells a closed transport as a lost connection."""
+    """Tells a closed transport, and a server that takes no writes, as a lost connection."""
+
+    async def read_response(self, *args: Any, **kwargs: Any) -> Any:
+        try:
+            return await super().read_response(*args, **kwargs)  # type: ignore[misc]
+        except ResponseError as error:
+            if not isinstance(error, ReadOnlyError) and not str(error).startswith(_NO_WRITES):
+                raise
+            # What else was asked on this connection must not be taken for the next answer.
+            await self.disconnect()  # type: ignore[attr-defined]
+            raise RedisConnectionError(f"the bus takes no writes: {error}") from error
 
     async def send_packed_command(self, *args: Any, **kwargs: Any) -> None:
         try:

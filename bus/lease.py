@@ -15,17 +15,34 @@ from redis.exceptions import ResponseError
 
 from bus import topics
 
-# KEYS: queue. ARGV: group, consumer, idle ms to set, ids. Returns the ids that were ours.
+# KEYS: queue. ARGV: group, consumer, ids. Returns the ids that were ours.
 _RENEW = """
 local ours = {}
-for i = 4, #ARGV do
+for i = 3, #ARGV do
   local entry = redis.call('XPENDING', KEYS[1], ARGV[1], ARGV[i], ARGV[i], 1)
   if entry[1] and entry[1][2] == ARGV[2] then
-    redis.call('XCLAIM', KEYS[1], ARGV[1], ARGV[2], 0, ARGV[i], 'IDLE', ARGV[3], 'JUSTID')
+    redis.call('XCLAIM', KEYS[1], ARGV[1], ARGV[2], 0, ARGV[i], 'JUSTID')
     ours[#ours + 1] = ARGV[i]
   end
 end
 return ours
+"""
+
+# The job goes to the queue's end as a new entry: a worker that waits there gets it within a
+# millisecond, where one that looks for abandoned jobs would find it some time later.
+# KEYS: queue. ARGV: group, consumer, ids.
+_HAND_BACK = """
+for i = 3, #ARGV do
+  local entry = redis.call('XPENDING', KEYS[1], ARGV[1], ARGV[i], ARGV[i], 1)
+  if entry[1] and entry[1][2] == ARGV[2] then
+    local job = redis.call('XRANGE', KEYS[1], ARGV[i], ARGV[i])
+    redis.call('XACK', KEYS[1], ARGV[1], ARGV[i])
+    redis.call('XDEL', KEYS[1], ARGV[i])
+    if job[1] then
+      redis.call('XADD', KEYS[1], '*', unpack(job[1][2]))
+    end
+  end
+end
 """
 
 # KEYS: queue. ARGV: group, consumer, id.
@@ -39,8 +56,6 @@ end
 return 0
 """
 
-#: An idle time past any lease: the entry is free for the next who looks.
-_HANDED_BACK_MS = 24 * 3600 * 1000
 #: A consumer that has not read for this long is a process that ended.
 _GONE_MS = 3600 * 1000
 
@@ -54,6 +69,7 @@ class Leases:
         self.group = topics.group(pool)
         self.consumer = consumer
         self._renew = redis.register_script(_RENEW)
+        self._hand_back = redis.register_script(_HAND_BACK)
         self._done = redis.register_script(_DONE)
 
     async def ensure_group(self) -> None:
@@ -68,14 +84,15 @@ class Leases:
         """Renew leases. Returns those that are still ours."""
         if not entries:
             return set()
-        args: list[str | int | bytes] = [self.group, self.consumer, 0, *entries]
-        return set(await self._renew(keys=[self.queue], args=args))
+        return set(await self._renew(keys=[self.queue], args=self._ours(entries)))
 
     async def hand_back(self, entries: Sequence[bytes]) -> None:
-        """Give jobs up at once: the next worker that looks takes them."""
+        """Give jobs up at once: the next worker that waits gets them, as new ones."""
         if entries:
-            head: list[str | int | bytes] = [self.group, self.consumer, _HANDED_BACK_MS]
-            await self._renew(keys=[self.queue], args=[*head, *entries])
+            await self._hand_back(keys=[self.queue], args=self._ours(entries))
+
+    def _ours(self, entries: Sequence[bytes]) -> list[str | bytes]:
+        return [self.group, self.consumer, *entries]
 
     async def done(self, entry: bytes) -> bool:
         """The job is done: take it off the queue. False when it was no longer ours."""
@@ -92,6 +109,19 @@ class Leases:
         for consumer in consumers:
             if not consumer["pending"] and consumer["idle"] > _GONE_MS:
                 await self._redis.xgroup_delconsumer(self.queue, self.group, consumer["name"])
+
+    async def holders(self) -> dict[bytes, str | None]:
+        """Each job's entry as it stands in the queue, by its own bytes: who holds it, None if
+        nobody does yet. For onlookers; a job that was handed back keeps its bytes."""
+        entries: Any = await self._redis.xrange(self.queue)
+        pending: Any = await self._redis.xpending_range(
+            self.queue, self.group, "-", "+", max(1, len(entries))
+        )
+        holder = {each["message_id"]: each["consumer"].decode() for each in pending}
+        return {
+            b"".join(value for _, value in sorted(fields.items())): holder.get(entry)
+            for entry, fields in entries
+        }
 
     async def lag(self) -> tuple[int, int]:
         """How many jobs wait untaken, and how many are being worked on, in the whole pool."""

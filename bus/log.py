@@ -28,7 +28,8 @@ FIELD: Final = b"e"
 BEGIN: Final = "0-0"
 
 # KEYS: events, facts, owners, in.
-# ARGV: ttl s, task, epoch, checkpoint, trim id, then a fact's key and its event, alternating.
+# ARGV: ttl s, task, epoch, checkpoint, trim id, an entry that must be there, then a fact's key and
+# its event, alternating.
 _APPEND: Final = """
 if ARGV[2] ~= '' then
   if redis.call('HGET', KEYS[3], ARGV[2] .. ':epoch') ~= ARGV[3] then
@@ -39,8 +40,11 @@ if ARGV[2] ~= '' then
   end
   redis.call('EXPIRE', KEYS[3], ARGV[1])
 end
+if ARGV[6] ~= '' and #redis.call('XRANGE', KEYS[1], ARGV[6], ARGV[6]) == 0 then
+  return redis.error_reply('LOST ' .. ARGV[6])
+end
 local written = 0
-for i = 6, #ARGV, 2 do
+for i = 7, #ARGV, 2 do
   if redis.call('SADD', KEYS[2], ARGV[i]) == 1 then
     redis.call('XADD', KEYS[1], '*', 'e', ARGV[i + 1])
     written = written + 1
@@ -59,9 +63,15 @@ return written
 #: The head of a write that needs no owner: task, epoch, checkpoint, trim id.
 _UNOWNED: Final = ("", "", "", "")
 
-# KEYS: owners. ARGV: ttl s, task.
+# KEYS: owners. ARGV: ttl s, task. The first epoch is the server's time, ms: on a bus that lost its
+# data no epoch comes again, for its owner may still be at work.
 _CLAIM: Final = """
-local epoch = redis.call('HINCRBY', KEYS[1], ARGV[2] .. ':epoch', 1)
+local field = ARGV[2] .. ':epoch'
+if redis.call('HEXISTS', KEYS[1], field) == 0 then
+  local now = redis.call('TIME')
+  redis.call('HSET', KEYS[1], field, string.format('%.0f', now[1] * 1000 + now[2] / 1000))
+end
+local epoch = redis.call('HINCRBY', KEYS[1], field, 1)
 redis.call('EXPIRE', KEYS[1], ARGV[1])
 return {epoch, redis.call('HGET', KEYS[1], ARGV[2] .. ':checkpoint')}
 """
@@ -69,6 +79,10 @@ return {epoch, redis.call('HGET', KEYS[1], ARGV[2] .. ':checkpoint')}
 
 class SupersededError(Exception):
     """Another worker has taken this task over: stop, it goes on from the last checkpoint."""
+
+
+class LogLostError(Exception):
+    """The bus lost what was in this log: write it anew (bus/restore.py), then try again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,9 +110,21 @@ class CallLog:
         epoch, checkpoint = await self._claim(keys=[topics.owners(call)], args=[self._ttl_s, task])
         return Ownership(call, task, epoch, json.loads(checkpoint) if checkpoint else None)
 
-    async def append(self, call: CallId, *events: Event) -> None:
-        """Write facts that need no owner: the ingress is the only one who knows them."""
-        await self._write(call, _UNOWNED, events)
+    async def append(self, call: CallId, *events: Event, seen: bytes = b"") -> None:
+        """Write facts that need no owner: the ingress is the only one who knows them.
+
+        Args:
+            seen: The id of an entry that was in the log; it must be there still.
+
+        Raises:
+            LogLostError: it is not, and nothing was written.
+        """
+        try:
+            await self._write(call, _UNOWNED, events, seen)
+        except ResponseError as error:
+            if str(error).startswith("LOST"):
+                raise LogLostError(call) from error
+            raise
 
     async def commit(
         self,
@@ -123,9 +149,9 @@ class CallLog:
             raise
 
     async def _write(
-        self, call: CallId, head: Sequence[str | int], events: Iterable[Event]
+        self, call: CallId, head: Sequence[str | int], events: Iterable[Event], seen: bytes = b""
     ) -> None:
-        args: list[str | int | bytes] = [self._ttl_s, *head]
+        args: list[str | int | bytes] = [self._ttl_s, *head, seen]
         for event in events:
             args += [event.key, encode(event)]
         keys = [
@@ -133,9 +159,10 @@ class CallLog:
         ]  # fmt: skip
         await self._append(keys=keys, args=args)
 
-    async def entries(self, call: CallId, after: str = BEGIN) -> Entries:
-        """The log's entries after an id."""
-        entries: Any = await self._redis.xrange(topics.events(call), min=f"({after}")
+    async def entries(self, call: CallId, after: str = BEGIN, *, and_it: bool = False) -> Entries:
+        """The log's entries after an id; `and_it`: with the entry of that id."""
+        first = after if and_it else f"({after}"
+        entries: Any = await self._redis.xrange(topics.events(call), min=first)
         return cast(Entries, entries)
 
     async def read(self, call: CallId) -> list[AnyEvent]:

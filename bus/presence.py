@@ -16,8 +16,8 @@ from bus import topics
 from calls.ids import CallId
 
 BEAT_S: Final = 1.0
-#: A process that has not shown itself for this long is gone.
-GONE_S: Final = 5
+#: A process that has not shown itself for this long is gone, ms.
+GONE_MS: Final = 2500
 
 _log = structlog.get_logger(__name__)
 
@@ -33,9 +33,43 @@ class Process:
     owned: int = 0
     #: What it can be reached at: "udp:0.0.0.0:5060", "http://127.0.0.1:8080".
     address: str = ""
+    #: How many it can own; 0 where there is no such number.
+    capacity: int = 0
 
 
 _PROCESS = TypeAdapter(Process)
+
+# Times are the server's: hosts' clocks differ. KEYS: hash, sorted set, since. ARGV: process, what
+# it says; nothing said: it leaves.
+_SHOW: Final = """
+local now = redis.call('TIME')
+local ms = now[1] * 1000 + math.floor(now[2] / 1000)
+if ARGV[2] == '' then
+  redis.call('HDEL', KEYS[1], ARGV[1])
+  redis.call('ZREM', KEYS[2], ARGV[1])
+else
+  redis.call('HSET', KEYS[1], ARGV[1], ARGV[2])
+  redis.call('ZADD', KEYS[2], string.format('%.0f', ms), ARGV[1])
+  redis.call('SET', KEYS[3], string.format('%.0f', ms), 'NX')
+end
+"""
+
+# KEYS: hash, sorted set. ARGV: how long until a process is gone, ms. Those that are gone for ten
+# times as long are forgotten.
+_LIVE: Final = """
+local now = redis.call('TIME')
+local ms = now[1] * 1000 + math.floor(now[2] / 1000)
+local function before(age) return string.format('(%.0f', ms - age) end
+for _, name in ipairs(redis.call('ZRANGEBYSCORE', KEYS[2], '-inf', before(10 * ARGV[1]))) do
+  redis.call('HDEL', KEYS[1], name)
+  redis.call('ZREM', KEYS[2], name)
+end
+local live = redis.call('ZRANGEBYSCORE', KEYS[2], before(ARGV[1]):sub(2), '+inf')
+if #live == 0 then
+  return {}
+end
+return redis.call('HMGET', KEYS[1], unpack(live))
+"""
 
 
 class Presence:
@@ -43,13 +77,19 @@ class Presence:
 
     def __init__(self, redis: Redis) -> None:
         self._redis = redis
+        self._show = redis.register_script(_SHOW)
+        self._live = redis.register_script(_LIVE)
 
     async def show(self, process: Process) -> None:
-        key = topics.presence(process.role, process.host, process.pid)
-        await self._redis.set(key, _PROCESS.dump_json(process), ex=GONE_S)
+        await self._say(process, _PROCESS.dump_json(process))
 
     async def hide(self, process: Process) -> None:
-        await self._redis.delete(topics.presence(process.role, process.host, process.pid))
+        await self._say(process, b"")
+
+    async def _say(self, process: Process, what: bytes) -> None:
+        name = topics.process(process.role, process.host, process.pid)
+        keys = [topics.PROCESSES, topics.PROCESSES_SEEN, topics.PROCESSES_SINCE]
+        await self._show(keys=keys, args=[name, what])
 
     async def keep_showing(self, process: Callable[[], Process]) -> None:
         """Show the process until cancelled."""
@@ -62,14 +102,13 @@ class Presence:
 
     async def processes(self) -> list[Process]:
         """All live processes, by role and pid."""
-        keys = [key async for key in self._redis.scan_iter(topics.PRESENCE_PATTERN, count=200)]
+        said: Any = await self._live(keys=[topics.PROCESSES, topics.PROCESSES_SEEN], args=[GONE_MS])
         found = []
-        for value in await self._redis.mget(keys) if keys else []:
-            if value is not None:
-                try:
-                    found.append(_PROCESS.validate_json(value))
-                except ValidationError as error:
-                    _log.warning("bus.presence_unreadable", error=str(error))
+        for value in said:
+            try:
+                found.append(_PROCESS.validate_json(value or b""))
+            except ValidationError as error:
+                _log.warning("bus.presence_unreadable", error=str(error))
         return sorted(found, key=lambda process: (process.role, process.host, process.pid))
 
     async def beat(self, calls: Iterable[CallId], now_ms: float) -> None:

@@ -91,10 +91,11 @@ def sentence_task(reply: ReplyId, index: int) -> str:
     return f"tts:{reply}:{index}"
 
 
-#: Live processes: a hash of what each says of itself, and a sorted set of when it last did (ms, by
-#: the server's clock).
+#: Live processes: a hash of what each says of itself, a sorted set of when it last did, and since
+#: when the bus knows (ms, by the server's clock).
 PROCESSES: Final = "processes"
 PROCESSES_SEEN: Final = "processes:seen"
+PROCESSES_SINCE: Final = "processes:since"
 
 
 def process(role: str, host: str, pid: int) -> str:

@@ -8,10 +8,11 @@ than it is made of, and takes no room from the calls that are here.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final
+from typing import Final, Literal
 
 import structlog
 
+from bus.pools import Shortage
 from calls.agent import Agent, Agents
 from calls.ending import Ending
 from ingress_sip.sdp.offer_answer import PCMA, PCMU, LocalMedia, answer
@@ -32,12 +33,24 @@ _ANYWHERE: Final = LocalMedia("192.0.2.1", 9, session_id=0, codecs=CODECS)
 _TELL_EVERY_S: Final = 1.0
 
 
-class RefusedError(Exception):
-    """A call is not taken: the status to answer, and why in words."""
+#: What a caller is refused for who could have been served at another time, in words.
+_SHORTAGES: Final = {
+    "lines": "all lines are busy",
+    "pool_full": "no transcriber is free",
+    "pool_late": "answers wait for too long",
+    "pool_missing": "a pool of workers is away",
+}
 
-    def __init__(self, status: int, why: str, *, retry_after_s: int | None = None) -> None:
+
+class RefusedError(Exception):
+    """A call is not taken: the status to answer, why in words, and in one word for the metrics."""
+
+    def __init__(
+        self, status: int, why: str, *, reason: str, retry_after_s: int | None = None
+    ) -> None:
         super().__init__(why)
         self.status = status
+        self.reason = reason
         self.headers = () if retry_after_s is None else (("Retry-After", str(retry_after_s)),)
 
 
@@ -45,11 +58,14 @@ class Admission:
     """Looks at INVITEs before they are calls."""
 
     def __init__(
-        self, agents: Agents, has_room: Callable[[], bool], clock_s: Callable[[], float]
+        self,
+        agents: Agents,
+        shortage: Callable[[], Literal["lines"] | Shortage | None],
+        clock_s: Callable[[], float],
     ) -> None:
-        """`has_room()` says whether one more call can be carried."""
+        """`shortage()` says what one more call would lack; None when it can be carried."""
         self._agents = agents
-        self._has_room = has_room
+        self._shortage = shortage
         self._clock_s = clock_s
         self._told_s = float("-inf")
         self._untold = 0
@@ -63,7 +79,7 @@ class Admission:
         number = number_called(invite)
         agent = self._agents.for_number(number)
         if agent is None:
-            raise RefusedError(404, f"no agent answers {number!r}")
+            raise RefusedError(404, f"no agent answers {number!r}", reason="no_agent")
         return agent
 
     def screen(self, invite: Request) -> None:
@@ -78,6 +94,7 @@ class Admission:
     def refused(self, refusal: RefusedError, invite: Request) -> None:
         """Count a refusal; tell of it, unless one was told of just now."""
         metrics.CALLS.labels("sip", Ending.REFUSED.value).inc()
+        metrics.CALLS_REFUSED.labels(refusal.reason).inc()
         now = self._clock_s()
         if now - self._told_s < _TELL_EVERY_S:
             self._untold += 1
@@ -90,13 +107,14 @@ class Admission:
 
     def _check(self, invite: Request) -> None:
         self.agent_for(invite)
-        if not self._has_room():
-            raise RefusedError(503, "all lines are busy", retry_after_s=_RETRY_S)
+        if (short := self._shortage()) is not None:
+            why = _SHORTAGES[short]
+            raise RefusedError(503, why, reason=short, retry_after_s=_RETRY_S)
         if offered := sdp_of(invite):
             try:
                 answer(offered, _ANYWHERE)
             except SdpError as error:
-                raise RefusedError(error.status, error.reason) from error
+                raise RefusedError(error.status, error.reason, reason="media") from error
 
 
 def number_called(invite: Request) -> str:

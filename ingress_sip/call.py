@@ -52,8 +52,8 @@ class SipCall:
         self.local = local
         self.leg = Leg(started.call, started.agent, self, now_ms)
         self.answered = False
-        #: Does its media flow?
-        self.connected = False
+        #: Since when its media flows, by `clock_ms`.
+        self.connected_ms: float | None = None
         self.over = False
         self._hang_up = hang_up
         self._now_ms = now_ms

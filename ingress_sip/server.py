@@ -7,11 +7,12 @@ import secrets
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import structlog
 
 from bus.broker import BusError
+from bus.pools import PoolWatch, Shortage
 from bus.session import BusSession
 from bus.tasks import stop
 from calls.agent import Agent, Agents
@@ -77,14 +78,21 @@ class SipServer:
         agents: Agents,
         session: BusSession,
         now_ms: Callable[[], float],
+        pools: PoolWatch | None = None,
     ) -> None:
+        """`pools` is asked before a call is let in; its clock is the event loop's."""
         self._config = config
         self._now_ms = now_ms
+        self._pools = pools
         self._engine = MediaEngine(
-            session, now_ms, give_up=self._give_up, patience_s=config.bus_patience_s
+            session,
+            now_ms,
+            give_up=self._give_up,
+            patience_s=config.bus_patience_s,
+            pools=pools,
         )
         self._ports = RtpPorts(config.host, config.rtp_first, config.rtp_last)
-        self._admission = Admission(agents, self._has_room, asyncio.get_running_loop().time)
+        self._admission = Admission(agents, self._shortage, asyncio.get_running_loop().time)
         self._endpoint = SipEndpoint(
             config.host,
             config.port,
@@ -196,7 +204,7 @@ class SipServer:
                 lambda data, source: call.rtp_received(data, source) if call else None
             )
         except NoPortError as error:
-            raise RefusedError(503, str(error), retry_after_s=10) from error
+            raise RefusedError(503, str(error), reason="ports", retry_after_s=10) from error
         try:
             call, body = self._negotiate(event, agent, socket)
         except BaseException:
@@ -204,8 +212,19 @@ class SipServer:
             raise
         await self._answer(call, body)
 
-    def _has_room(self) -> bool:
-        return len(self._calls.keys() | self._admitting) < self._config.max_calls
+    def _shortage(self) -> Literal["lines"] | Shortage | None:
+        """What one more call would lack."""
+        if len(self._calls.keys() | self._admitting) >= self._config.max_calls:
+            return "lines"
+        if self._pools is None:
+            return None
+        seen_ms = self._pools.taken_at * 1000
+        asked = {
+            dialog
+            for dialog, call in self._calls.items()
+            if call.connected_ms is not None and call.connected_ms < seen_ms
+        }
+        return self._pools.shortage(len((self._calls.keys() | self._admitting) - asked))
 
     def _negotiate(
         self, event: sip.InviteReceived, agent: Agent, socket: RtpSocket
@@ -255,7 +274,9 @@ class SipServer:
         except (BusError, OSError) as error:
             self._calls.pop(call.dialog, None)
             call.close()
-            raise RefusedError(503, f"the bus is away: {error}", retry_after_s=5) from error
+            raise RefusedError(
+                503, f"the bus is away: {error}", reason="bus", retry_after_s=5
+            ) from error
         if not self._endpoint.accept(call.dialog, body):
             self._finish(call, Ending.CANCELLED)
             return
@@ -267,8 +288,8 @@ class SipServer:
     def _acknowledged(self, call: SipCall, body: bytes) -> None:
         if body or not call.has_media:
             self._answered_late(call, body)
-        if not call.over and not call.connected:
-            call.connected = True
+        if not call.over and call.connected_ms is None:
+            call.connected_ms = _clock_ms()
             self._spawn(self._connect(call))
 
     async def _connect(self, call: SipCall) -> None:

@@ -17,15 +17,20 @@ from typing import Final
 import structlog
 
 from bus import audio, topics
+from bus.asides import speak_aside
 from bus.broker import BusError
 from bus.capture import Capture
 from bus.jobs import AnswerTurn, CallChanged, HearCall, RecordCall
+from bus.log import LogLostError
+from bus.pools import PoolWatch
 from bus.session import BusSession
 from bus.tasks import stop
 from calls import events as e
 from calls.ending import Ending
 from calls.ids import GREETING_TURN, CallId
+from calls.patience import DueAside
 from legs.leg import Leg
+from legs.rescue import Rescue
 from legs.ticker import tick_forever
 from media.frames import FRAME_MS
 from telemetry import metrics
@@ -45,6 +50,7 @@ class MediaEngine:
         *,
         give_up: Callable[[CallId, Ending], None],
         patience_s: float = 10.0,
+        pools: PoolWatch | None = None,
     ) -> None:
         """`give_up(call, why)` is told of each call that cannot go on.
 
@@ -53,8 +59,10 @@ class MediaEngine:
         """
         self._session = session
         self._capture = Capture(session.redis)
+        self._rescue = Rescue(session, now_ms)
         self._now_ms = now_ms
         self._tell_lost = give_up
+        self._pools = pools
         self._patience_frames = int(patience_s * 1000 / FRAME_MS)
         #: Begun and not ended, with or without media yet: the bus must see them alive.
         self._open: set[CallId] = set()
@@ -68,6 +76,7 @@ class MediaEngine:
         self._begun = 0
         self._done = 0
         self._ticks_behind = 0
+        self._asides: set[asyncio.Task[None]] = set()
         self._tasks: list[asyncio.Task[None]] = []
 
     @property
@@ -88,7 +97,7 @@ class MediaEngine:
         with suppress(TimeoutError):
             async with asyncio.timeout(2):
                 await self.flush()
-        await stop(*self._tasks)
+        await stop(*self._tasks, *self._asides)
 
     async def open(self, started: e.CallStarted) -> None:
         """Begin the call's log. Nothing of the call happens before this is on the bus.
@@ -122,12 +131,19 @@ class MediaEngine:
         # comes after.
         following = AsyncExitStack()
         fold = await following.enter_async_context(
-            self._session.folds.follow(call, lambda event: leg.happened(event, fold.conversation))
+            self._session.folds.follow(
+                call, lambda event: leg.happened(event, fold.conversation), keep=True
+            )
         )
+        if fold.conversation.started is None:
+            await following.aclose()
+            raise BusError("the bus lost the call's beginning")
+        leg.follow(fold.conversation)
         self._session.tail.follow(topics.audio_out(call), "0-0", leg.audio_came)
         following.callback(self._session.tail.drop, topics.audio_out(call), leg.audio_came)
         if call in self._legs:
             self._following[call] = following
+            self._rescue.watch(call, fold, leg)
         else:  # it ended meanwhile
             await following.aclose()
         await self._session.topics.hear.publish(HearCall(call=call))
@@ -148,6 +164,7 @@ class MediaEngine:
         metrics.CALLS.labels(started.carrier, ended.why.value).inc()
         self._events.setdefault(call, []).extend((*last, ended))
         await self.flush()
+        self._rescue.leave(call)
         await self._session.topics.lifecycle.publish(CallChanged(call=call, event=ended))
         await self._session.topics.record.publish(RecordCall(call=call))
 
@@ -161,9 +178,10 @@ class MediaEngine:
 
     def _tick(self) -> None:
         now = self._now_ms()
+        deaf = self._pools is not None and "asr" in self._pools.missing
         for call, leg in list(self._legs.items()):
             try:
-                self._frames.append((call, leg.tick(now)))
+                self._frames.append((call, leg.tick(now, deaf=deaf)))
             except Exception:
                 # One call's mistake must not stop the clock of the others.
                 _log.exception("leg.failed", call=call)
@@ -171,6 +189,11 @@ class MediaEngine:
             if leg.pending:
                 self._events.setdefault(call, []).extend(leg.pending)
                 leg.pending.clear()
+            for due in leg.asides:
+                task = asyncio.create_task(self._say(leg, due), name=f"aside {call}")
+                self._asides.add(task)
+                task.add_done_callback(self._asides.discard)
+            leg.asides.clear()
         if self._frames or self._events:
             self._due.set()
         if self._ticks_behind:
@@ -213,7 +236,10 @@ class MediaEngine:
     async def _append(self, call: CallId, facts: list[e.Event]) -> None:
         """Write facts; one that has no wire form is left out, and the others still come."""
         try:
-            await self._session.log.append(call, *facts)
+            await self._session.log.append(call, *facts, seen=self._rescue.seen(call))
+        except LogLostError:
+            await self._rescue.restore(call)
+            await self._append(call, facts)
         except ValueError:
             if len(facts) == 1:
                 metrics.ERRORS.labels("ingress", "unwritable").inc()
@@ -222,10 +248,18 @@ class MediaEngine:
                 for fact in facts:
                     await self._append(call, [fact])
 
+    async def _say(self, leg: Leg, due: DueAside) -> None:
+        """Have an aside spoken: from the cache of speech if it is there, even by nobody else."""
+        try:
+            await speak_aside(self._session, leg.call, leg.agent, due.reply, due.text, self._now_ms)
+        except (BusError, OSError) as error:
+            _log.warning("bus.aside_failed", call=leg.call, error=str(error))
+
     async def _beat_forever(self) -> None:
         while True:
             try:
                 await self._session.presence.beat(self.calls, self._now_ms())
+                await self._rescue.look()
             except (BusError, OSError) as error:
                 _log.warning("bus.beat_failed", error=str(error))
             await asyncio.sleep(_BEAT_S)

@@ -119,13 +119,21 @@ class Settings(BaseSettings):
     """How long a call may last, in s; then it is ended. The bus keeps its audio as long."""
 
     asr_capacity: Annotated[int, Field(ge=1, le=10_000, examples=[25])] = 25
-    """Calls that one asr process listens to at once."""
+    """Calls that one asr process listens to at once; when all are full, new callers get 503."""
 
     llm_capacity: Annotated[int, Field(ge=1, le=10_000, examples=[50])] = 50
     """Replies that one llm process generates at once."""
 
     tts_capacity: Annotated[int, Field(ge=1, le=10_000, examples=[50])] = 50
     """Sentences that one tts process synthesizes at once."""
+
+    pool_grace_seconds: Annotated[float, Field(ge=0, le=600, examples=[10])] = 10.0
+    """How long, in s, a whole pool of workers (asr, llm or tts) may be away, as while it restarts,
+    before new callers get 503."""
+
+    max_lag_seconds: Annotated[float, Field(gt=0, le=600, examples=[3])] = 3.0
+    """How long, in s, the oldest turn or sentence may wait for a worker before new callers get
+    503."""
 
     drain_seconds: Annotated[float, Field(ge=0, le=3600, examples=[30])] = 30.0
     """How long, in s, a sip process that was told to stop waits for its calls to end by

@@ -34,6 +34,8 @@ _log = structlog.get_logger(__name__)
 _POLL_MS: Final = 200
 #: A job that failed this often, on whichever workers, is given up.
 _MAX_DELIVERIES: Final = 5
+#: No job is idle for so long, ms.
+_NEVER_MS: Final = 10**12
 
 
 class Pool(Generic[J]):
@@ -134,13 +136,25 @@ class Pool(Generic[J]):
             _log.error("pool.bad_job", pool=self.name, body=message.body[:200], error=str(error))
             await self._leases.done(entry)
             return
-        task = asyncio.create_task(self._do(job, entry), name=f"{self.name} {job.call}")
-        self._held[entry] = task
-        metrics.POOL_OWNED.labels(self.name).set(len(self._held))
-        task.add_done_callback(lambda done: self._released(entry, done))
-        while len(self._held) >= self._capacity and not self._draining:
+        if self._full:  # the other subscription was quicker
+            await self._leases.hand_back([entry])
+        else:
+            task = asyncio.create_task(self._do(job, entry), name=f"{self.name} {job.call}")
+            self._held[entry] = task
+            self._count()
+            task.add_done_callback(lambda done: self._released(entry, done))
+        while self._full and not self._draining:
             self._room.clear()
             await self._room.wait()
+
+    @property
+    def _full(self) -> bool:
+        return len(self._held) >= self._capacity
+
+    def _count(self) -> None:
+        metrics.POOL_OWNED.labels(self.name).set(len(self._held))
+        # A full worker takes nothing over either.
+        self._subscribers[-1].min_idle_time = _NEVER_MS if self._full else self._lease_ms
 
     async def _take_over(self, message: RedisStreamMessage) -> None:
         if message.raw_message["message_ids"][0] not in self._held:
@@ -149,7 +163,7 @@ class Pool(Generic[J]):
 
     def _released(self, entry: bytes, task: asyncio.Task[None]) -> None:
         self._held.pop(entry, None)
-        metrics.POOL_OWNED.labels(self.name).set(len(self._held))
+        self._count()
         self._room.set()
         if not task.cancelled() and (error := task.exception()) is not None:
             # Its entry is still pending: when the lease has run out, it is tried again.

@@ -9,8 +9,8 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from sqlalchemy import make_url
 
 from tests.calls.conftest import wavs_of
 from tests.support.forwarder import Forwarder
+from tests.support.redis_server import RedisServer
 from tests.support.stack import Installation, normal, started_by_hand, started_by_up
 
 Turns = list[dict[str, Any]]
@@ -60,6 +61,13 @@ def the_call(installation: Installation) -> dict[str, Any]:
             return dict(installation.ask("calls", "show", calls[0]["id"]))
         time.sleep(0.5)
     raise AssertionError("the call was not recorded")
+
+
+def the_log(installation: Installation, kind: str) -> list[dict[str, Any]]:
+    """What the log of the only call there is holds of a kind."""
+    calls = installation.ask("calls", "list")
+    events = installation.ask("calls", "events", calls[0]["id"]) if calls else []
+    return [event["payload"] for event in events if event["kind"] == kind]
 
 
 def said(call: dict[str, Any]) -> list[str]:
@@ -155,6 +163,147 @@ def test_a_bus_that_stays_away_ends_the_call_clearly(
             assert call["ending"] == "bus_lost"
             assert said(call)[:1] == [turns[0]["said"]]
             assert pids(installation) == before
+
+
+def _killed(bus: RedisServer) -> None:
+    bus.kill()
+    time.sleep(1)
+    bus.start()
+
+
+def _paused(bus: RedisServer) -> None:
+    bus.ask("CLIENT", "PAUSE", 5000, "ALL")
+    time.sleep(5)
+
+
+def _stopped(bus: RedisServer) -> None:
+    bus.stop()
+    time.sleep(5)
+    bus.resume()
+
+
+def _refusing_writes(bus: RedisServer) -> None:
+    bus.ask("CONFIG", "SET", "min-replicas-to-write", 1)
+    time.sleep(3)
+    bus.ask("CONFIG", "SET", "min-replicas-to-write", 0)
+
+
+@pytest.mark.deep
+@pytest.mark.parametrize("outage", [_paused, _stopped, _killed, _refusing_writes])
+def test_a_bus_that_comes_back_with_its_data_has_lost_no_word(
+    script: dict[str, Turns], tmp_path: Path, outage: Callable[[RedisServer], None]
+) -> None:
+    """Away while the caller speaks: the answer is late, and that is all."""
+    turns = script["refill-insulin"]
+    with (
+        RedisServer(tmp_path / "redis", persistent=True) as bus,
+        started_by_up(tmp_path, TRUNKLINE_BUS_URL=bus.url) as installation,
+        caller(installation, turns) as phone,
+    ):
+        before = pids(installation)
+        read_until(phone, f"says {turns[1]['wav']}")
+        outage(bus)
+        read_until(phone, "over:")
+        call = the_call(installation)
+        assert said(call) == [turn["said"] for turn in turns]
+        assert call["ending"] == "agent_hung_up"
+        assert pids(installation) == before
+
+
+@pytest.mark.deep
+@pytest.mark.parametrize("outage", [_killed, lambda bus: bus.ask("FLUSHALL")])
+def test_a_call_outlives_a_bus_that_lost_its_data(
+    script: dict[str, Turns], tmp_path: Path, outage: Callable[[RedisServer], None]
+) -> None:
+    """Lost while the agent speaks: the next turns are heard and answered, the earlier are kept."""
+    turns = script["book-tuesday"]
+    with (
+        RedisServer(tmp_path / "redis") as bus,
+        started_by_up(tmp_path, TRUNKLINE_BUS_URL=bus.url) as installation,
+        caller(installation, turns) as phone,
+    ):
+        before = pids(installation)
+        read_until(phone, f"says {turns[1]['wav']}")
+        while len(the_log(installation, "turn.ended")) < 2:
+            time.sleep(0.2)
+        outage(bus)
+        read_until(phone, "over:")
+        call = the_call(installation)
+        assert said(call) == [turn["said"] for turn in turns]
+        for turn, due in zip([t for t in call["turns"] if t["caller_text"]], turns, strict=True):
+            assert re.search(due["expects"], turn["agent_text"], re.IGNORECASE), turn
+        assert call["ending"] == "agent_hung_up"
+        assert installation.recording(call).stat().st_size > 100_000
+        assert pids(installation) == before
+        [failure] = the_log(installation, "stage.failed")
+        assert failure["error_type"] == "bus_data_lost"
+
+
+@pytest.mark.deep
+def test_processes_wait_for_a_bus_without_dying_or_spinning(tmp_path: Path) -> None:
+    with (
+        RedisServer(tmp_path / "redis") as bus,
+        started_by_up(tmp_path, TRUNKLINE_BUS_URL=bus.url) as installation,
+    ):
+        before = pids(installation)
+
+        def used() -> dict[str, float]:
+            times = {role: psutil.Process(pid).cpu_times() for pid, role in before.items()}
+            return {role: each.user + each.system for role, each in times.items()}
+
+        for outage in ("refusing writes", "gone"):
+            if outage == "gone":
+                bus.kill()
+            else:
+                bus.ask("CONFIG", "SET", "min-replicas-to-write", 1)
+            time.sleep(3)
+            begin = used()
+            time.sleep(15)
+            spent = {role: seconds - begin[role] for role, seconds in used().items()}
+            assert max(spent.values()) < 1.5, (outage, spent)
+        bus.start()
+        deadline = time.monotonic() + 30
+        while pids(installation) != before:
+            assert time.monotonic() < deadline, "not all processes are back on the bus"
+            time.sleep(0.5)
+
+
+@pytest.mark.deep
+def test_calls_that_end_while_the_database_is_away_for_a_minute_are_all_kept(
+    postgres_url: str, script: dict[str, Turns], tmp_path: Path
+) -> None:
+    callers = [script[name] for name in ("refill-aspirin", "cancel-monday", "hours-and-address")]
+    real = make_url(postgres_url)
+    with Forwarder(real.host or "127.0.0.1", real.port or 5432) as database:
+        url = real.set(host="127.0.0.1", port=database.port)
+        text = url.render_as_string(hide_password=False)
+        with started_by_up(tmp_path, TRUNKLINE_DATABASE_URL=text) as installation:
+            before = pids(installation)
+            with ExitStack() as stack:
+                phones = [stack.enter_context(caller(installation, turns)) for turns in callers]
+                for phone in phones:
+                    read_until(phone, "says")
+                database.cut()
+                cut_at = time.monotonic()
+                for phone in phones:
+                    read_until(phone, "over:")
+            time.sleep(max(0.0, cut_at + 60 - time.monotonic()))
+            assert pids(installation) == before
+            database.mend()
+            deadline = time.monotonic() + 30
+            while sum(not call["live"] for call in installation.ask("calls", "list")) < len(
+                callers
+            ):
+                assert time.monotonic() < deadline, installation.ask("calls", "list")
+                time.sleep(0.5)
+            kept = [
+                installation.ask("calls", "show", call["id"])
+                for call in installation.ask("calls", "list")
+            ]
+            assert sorted(said(call) for call in kept) == sorted(
+                [turn["said"] for turn in turns] for turns in callers
+            )
+            assert all(installation.recording(call).exists() for call in kept)
 
 
 @pytest.mark.deep

@@ -97,7 +97,9 @@ async def _work(
         def process() -> Process:
             address = " ".join(str(at) for at in _public(running).values())
             host = socket.gethostname()
-            return Process(role, os.getpid(), host, since, running.owned(), address)
+            # Whoever drains takes nothing more.
+            capacity = 0 if life.stop.is_set() else running.capacity
+            return Process(role, os.getpid(), host, since, running.owned(), address, capacity)
 
         if settings.metrics_listen is not None:
             where = settings.metrics_listen
@@ -116,6 +118,8 @@ async def _work(
         _log.info("role.ready", **_public(running))
         await life.stop.wait()
         _log.info("role.draining", owned=running.owned())
+        with suppress(BusError):
+            await session.presence.show(process())
         if running.drain is not None:
             await running.drain()
         showing.cancel()

@@ -30,6 +30,6 @@ async def start(settings: Settings, session: BusSession) -> AsyncIterator[Runnin
         await pool.start()
         sweeping = asyncio.create_task(sweep_orphans(session, now_ms), name="orphan sweep")
         try:
-            yield Running(owned=lambda: pool.owned, drain=pool.drain)
+            yield Running(owned=lambda: pool.owned, capacity=_CAPACITY, drain=pool.drain)
         finally:
             sweeping.cancel()

@@ -21,6 +21,8 @@ class Running:
     #: Its calls, turns or sentences.
     owned: Callable[[], int] = lambda: 0
     drain: Callable[[], Awaitable[None]] | None = None
+    #: How many of them it can own; 0 where there is no such number.
+    capacity: int = 0
 
 
 #: Jobs of most pools are short: a drain lets them finish. In s.

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+from bus.pools import PoolWatch
 from bus.session import BusSession
+from bus.tasks import stop
 from ingress_sip.server import SipConfig, SipServer
 from trunkline.agents_file import load_agents
 from trunkline.errors import UserError
@@ -27,10 +30,20 @@ async def start(settings: Settings, session: BusSession) -> AsyncIterator[Runnin
         drain_s=settings.drain_seconds,
         bus_patience_s=settings.bus_patience_seconds,
     )
-    server = SipServer(config, agents, session, now_ms)
+    clock_s = asyncio.get_running_loop().time
+    pools = PoolWatch(
+        session.redis,
+        session.presence,
+        clock_s,
+        grace_s=settings.pool_grace_seconds,
+        max_lag_s=settings.max_lag_seconds,
+    )
+    server = SipServer(config, agents, session, now_ms, pools)
+    watching = asyncio.create_task(pools.run(), name="pool watch")
     try:
         await server.start()
     except OSError as error:
+        await stop(watching)
         raise UserError(
             f"cannot listen on {settings.sip_listen}: {error}; "
             "free the port or set TRUNKLINE_SIP_LISTEN"
@@ -40,3 +53,4 @@ async def start(settings: Settings, session: BusSession) -> AsyncIterator[Runnin
         yield Running({"sip": f"udp:{host}:{port}"}, lambda: server.calls, server.drain)
     finally:
         await server.stop()
+        await stop(watching)

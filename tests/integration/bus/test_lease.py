@@ -40,22 +40,32 @@ async def test_only_the_owner_renews(session: BusSession) -> None:
     assert await first.renew([]) == set()
 
 
-async def test_a_job_handed_back_is_taken_at_once(session: BusSession) -> None:
+async def next_job(session: BusSession, leases: Leases) -> list[Any]:
+    """What a worker that waits for jobs gets."""
+    answer: Any = await session.redis.xreadgroup(
+        leases.group, leases.consumer, {leases.queue: ">"}, count=1
+    )
+    return list(answer[0][1]) if answer else []
+
+
+async def test_a_job_handed_back_goes_to_whoever_waits(session: BusSession) -> None:
     first, second = await two(session)
     entry = await take(session, first)
-    assert await claimable(session, second, 60_000) == []
+    assert await next_job(session, second) == []
     await first.hand_back([entry])
-    assert await claimable(session, second, 60_000) == [entry]
-    assert await first.renew([entry]) == set()
-    assert await second.renew([entry]) == {entry}
+    [(again, job)] = await next_job(session, second)
+    assert job == {b"job": b"1"}
+    assert await first.renew([entry, again]) == set()
+    assert await second.renew([again]) == {again}
+    assert await session.redis.xlen(first.queue) == 1
 
 
 async def test_a_worker_that_lost_its_job_cannot_finish_it(session: BusSession) -> None:
     first, second = await two(session)
     entry = await take(session, first)
-    await first.hand_back([entry])
-    await claimable(session, second, 60_000)
+    assert await claimable(session, second, 0) == [entry]
     assert not await first.done(entry)
+    await first.hand_back([entry])
     assert await second.done(entry)
     assert not await second.done(entry)
     assert await session.redis.xlen(first.queue) == 0
@@ -65,7 +75,9 @@ async def test_a_worker_that_lost_its_job_cannot_finish_it(session: BusSession) 
 async def test_a_renewed_job_is_not_idle(session: BusSession) -> None:
     first, second = await two(session)
     entry = await take(session, first)
-    await first.hand_back([entry])
+    await session.redis.xclaim(
+        first.queue, first.group, first.consumer, 0, [entry], idle=60_000, justid=True
+    )
     await first.renew([entry])
     assert await claimable(session, second, 60_000) == []
 
@@ -74,7 +86,8 @@ async def test_handing_back_what_is_not_ours_does_nothing(session: BusSession) -
     first, second = await two(session)
     entry = await take(session, first)
     await second.hand_back([entry])
-    assert await claimable(session, second, 60_000) == []
+    assert await next_job(session, second) == []
+    assert await first.renew([entry]) == {entry}
 
 
 async def test_deliveries_are_counted_and_renewals_are_not(session: BusSession) -> None:
@@ -82,8 +95,7 @@ async def test_deliveries_are_counted_and_renewals_are_not(session: BusSession) 
     entry = await take(session, first)
     await first.renew([entry])
     assert await first.deliveries(entry) == 1
-    await first.hand_back([entry])
-    await claimable(session, second, 60_000)
+    await claimable(session, second, 0)
     assert await second.deliveries(entry) == 2
     await second.done(entry)
     assert await second.deliveries(entry) == 0
@@ -116,3 +128,18 @@ async def test_a_consumer_that_owns_something_is_never_forgotten(session: BusSes
     await first.sweep()
     [consumer] = await session.redis.xinfo_consumers(first.queue, first.group)
     assert consumer["pending"] == 1
+
+
+async def test_an_onlooker_sees_who_holds_which_job(session: BusSession) -> None:
+    first, second = await two(session)
+    await session.redis.xadd(first.queue, {"job": "0"})
+    onlooker = Leases(session.redis, "asr", "onlooker")
+    assert await onlooker.holders() == {b"0": None}
+    [(entry, _)] = await next_job(session, first)
+    assert await onlooker.holders() == {b"0": "first"}
+    await first.hand_back([entry])
+    assert await onlooker.holders() == {b"0": None}
+    [(entry, _)] = await next_job(session, second)
+    assert await onlooker.holders() == {b"0": "second"}
+    await second.done(entry)
+    assert await onlooker.holders() == {}

@@ -6,7 +6,7 @@ import asyncio
 
 from bus import topics
 from bus.live import LiveCalls
-from bus.presence import Presence, Process
+from bus.presence import GONE_MS, Presence, Process
 from bus.session import BusSession, process_name
 from calls.ids import CallId
 from tests.integration.conftest import Eventually
@@ -24,14 +24,23 @@ async def test_processes_show_themselves_and_leave(session: BusSession) -> None:
     assert await session.presence.processes() == [ASR]
 
 
-async def test_a_process_that_says_nothing_is_gone_in_seconds(session: BusSession) -> None:
+async def test_a_process_that_says_nothing_is_gone_in_seconds_and_forgotten_later(
+    session: BusSession,
+) -> None:
     await session.presence.show(SIP)
-    key = topics.presence("sip", "host", 10)
-    assert 0 < await session.redis.ttl(key) <= 5
+    await session.presence.show(ASR)
+    name = topics.process("sip", "host", 10)
+    await session.redis.zincrby(topics.PROCESSES_SEEN, -GONE_MS - 1, name)
+    assert await session.presence.processes() == [ASR]
+    assert await session.redis.hexists(topics.PROCESSES, name)
+    await session.redis.zincrby(topics.PROCESSES_SEEN, -10 * GONE_MS, name)
+    assert await session.presence.processes() == [ASR]
+    assert await session.redis.hkeys(topics.PROCESSES) == [b"asr:host:11"]
 
 
-async def test_a_foreign_key_is_passed_over(session: BusSession) -> None:
-    await session.redis.set("presence:x", b"not a process")
+async def test_what_is_no_process_is_passed_over(session: BusSession) -> None:
+    await session.presence.show(SIP)
+    await session.redis.hset(topics.PROCESSES, topics.process("sip", "host", 10), "not a process")
     await session.presence.show(ASR)
     assert await session.presence.processes() == [ASR]
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from bus.pools import PoolWatch
 from bus.session import BusSession
 from ingress_sip.server import SipConfig, SipServer
 from tests.integration.ingress_sip.phone import (
@@ -22,10 +23,10 @@ from tests.integration.ingress_sip.phone import (
 async def start_server(session: BusSession) -> AsyncIterator[StartServer]:
     servers: list[SipServer] = []
 
-    async def started(**options: Any) -> SipServer:
+    async def started(pools: PoolWatch | None = None, **options: Any) -> SipServer:
         usual = {"rtp_first": 42_000, "rtp_last": 42_200, "drain_s": 0.0}
         config = SipConfig("127.0.0.1", 0, **{**usual, **options})
-        server = SipServer(config, AGENTS, session, lambda: time.time() * 1000)
+        server = SipServer(config, AGENTS, session, lambda: time.time() * 1000, pools)
         await server.start()
         servers.append(server)
         return server

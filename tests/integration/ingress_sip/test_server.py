@@ -95,10 +95,10 @@ async def test_a_call_given_up_while_it_rings(
     cancelled = asyncio.Event()
     really = session.log.append
 
-    async def slow(call: CallId, *events: e.Event) -> None:
+    async def slow(call: CallId, *events: e.Event, **seen: bytes) -> None:
         if isinstance(events[0], e.CallStarted):
             await cancelled.wait()
-        await really(call, *events)
+        await really(call, *events, **seen)
 
     monkeypatch.setattr(session.log, "append", slow)
     phone = await new_phone(server)

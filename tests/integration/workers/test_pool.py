@@ -155,6 +155,36 @@ async def test_a_living_workers_job_is_left_alone(
     assert begun == ["first"]
 
 
+async def test_a_full_worker_takes_over_only_what_it_has_room_for(
+    session: BusSession, start_pool: StartPool, eventually: Eventually[bool]
+) -> None:
+    go = asyncio.Event()
+    most = 0
+
+    async def busy(job: AnswerTurn) -> None:
+        nonlocal most
+        await eventually(lambda: len(pools) == 2)
+        most = max(most, pools[1].owned)
+        await go.wait()
+
+    pools: list[Pool[AnswerTurn]] = []
+    await ask(session, *range(4))
+    pools.append(await start_pool("dead", busy, capacity=2))
+    await eventually(lambda: pools[0].owned == 2)
+    pools.append(await start_pool("alive", busy, capacity=2))
+    await eventually(lambda: pools[1].owned == 2)
+    await die(pools[0])
+    await asyncio.sleep(3 * LEASE_MS / 1000)  # the dead one's leases run out, more than once
+    assert pools[1].owned == 2
+    go.set()
+
+    async def empty() -> bool:
+        return await queue_length(session) == 0
+
+    await eventually(empty)
+    assert most == 2
+
+
 async def test_a_drain_hands_back_at_once_and_takes_nothing_more(
     session: BusSession, start_pool: StartPool, eventually: Eventually[bool]
 ) -> None:
@@ -175,8 +205,8 @@ async def test_a_drain_hands_back_at_once_and_takes_nothing_more(
         await first.drain()
     assert ends == ["cancelled"]
     leases = Leases(session.redis, "llm", "second")
-    answer = await session.redis.xautoclaim(leases.queue, leases.group, "second", 3_600_000)
-    assert len(answer[1]) == 1
+    answer = await session.redis.xreadgroup(leases.group, "second", {leases.queue: ">"})
+    assert len(answer[0][1]) == 1
     await ask(session, 2)
     await asyncio.sleep(LEASE_MS / 1000)
     assert first.owned == 0

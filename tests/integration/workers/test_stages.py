@@ -14,7 +14,7 @@ from bus.jobs import AnswerTurn, HearCall
 from bus.session import BusSession
 from bus.tasks import stop
 from calls import events as e
-from calls.agent import Agent, Endpointing
+from calls.agent import Agent, Endpointing, Interruption
 from calls.conversation import Conversation, Message
 from calls.ids import ReplyId
 from media import g711
@@ -23,20 +23,27 @@ from tests.integration.conftest import Eventually, OpenSession
 from tests.support.facts import (
     CALL,
     ended,
+    guessed,
+    playing,
     reply_started,
+    sentence,
     started,
+    stopped,
     turn,
+    withdrawn,
 )
+from workers.asr.judge import judge_for
 from workers.asr.worker import AsrWorker
 from workers.llm.worker import LlmWorker
-from workers.ports import Action, ProviderError, Token, Transcript
+from workers.ports import Action, Partial, ProviderError, Token, Transcript
 
 AGENT = Agent(
     name="desk",
     greeting="Good day. How can I help?",
     endpointing=Endpointing(vad="energy", min_speech_ms=60, silence_ms=300, pad_ms=100),
 )
-LOUD, QUIET = 0x10, 0xFF
+#: Loud frames rise and fall, as speech does.
+LOUD, QUIET = (0x10, 0x38), 0xFF
 
 
 def now_ms() -> float:
@@ -65,14 +72,17 @@ class Ear:
         self.pcm.clear()
         return self
 
-    async def write(self, pcm: bytes) -> str:
+    async def write(self, pcm: bytes) -> Partial:
         self.pcm += pcm
-        return ""
+        return Partial()
+
+    async def guess(self) -> Transcript:
+        return await self.finish()
 
     async def finish(self) -> Transcript:
         heard = g711.encode(bytes(self.pcm), Codec.PCMU)
         frames = [heard[begin : begin + 160] for begin in range(0, len(heard), 160)]
-        return Transcript(f"frames:{sum(frame[0] == LOUD for frame in frames)}", 0.9)
+        return Transcript(f"frames:{sum(frame[0] in LOUD for frame in frames)}", 0.9)
 
     async def cancel(self) -> None:
         self.cancelled += 1
@@ -83,7 +93,7 @@ class Ear:
 async def speak_into(session: BusSession, pattern: str, first: int = 0) -> int:
     """Write a frame a character, `#` loud; gives the number of the next."""
     for seq, char in enumerate(pattern, first):
-        payload = bytes([LOUD if char == "#" else QUIET]) * 160
+        payload = bytes([LOUD[seq // 2 % 2] if char == "#" else QUIET]) * 160
         frame = audio.InFrame(seq, 1000 + seq * 20, Codec.PCMU, payload)
         await session.redis.xadd(
             topics.audio_in(CALL), {audio.IN_FIELD: audio.encode_frame(frame)}, audio.frame_id(seq)
@@ -92,7 +102,7 @@ async def speak_into(session: BusSession, pattern: str, first: int = 0) -> int:
 
 
 def hearing(session: BusSession, ear: Ear) -> asyncio.Task[None]:
-    worker = AsrWorker(session, lambda _: ear, now_ms)
+    worker = AsrWorker(session, lambda _: ear, judge_for, now_ms)
     return asyncio.create_task(worker.hear(HearCall(call=CALL)))
 
 
@@ -177,17 +187,24 @@ class Mind:
         self.pieces = pieces
         self.then_wait = then_wait
         self.asked: list[Sequence[Message]] = []
+        self.said: list[list[str]] = []
         self.closed = 0
 
     async def reply(
-        self, conversation: Sequence[Message], *, confidence: float | None
+        self,
+        conversation: Sequence[Message],
+        *,
+        confidence: float | None,
+        said: Sequence[str] = (),
     ) -> AsyncIterator[Token | Action]:
         self.asked.append(conversation)
+        self.said.append(list(said))
         try:
             for piece in self.pieces:
                 if isinstance(piece, Exception):
                     raise piece
-                yield piece
+                if not said:  # what stands is not said again
+                    yield piece
             if self.then_wait:
                 await asyncio.Event().wait()
         finally:
@@ -261,9 +278,84 @@ async def test_a_drain_is_not_mistaken_for_an_unwanted_reply(
     assert task.cancelled()
     assert mind.closed == 1
     assert await log_of(session, e.ReplyEnded) == []
-    await answering(session, Mind(Token("It is a long story. "), Token("The end.")))
+    class GoesOn(Mind):
+        async def reply(
+            self,
+            conversation: Sequence[Message],
+            *,
+            confidence: float | None,
+            said: Sequence[str] = (),
+        ) -> AsyncIterator[Token | Action]:
+            self.said.append(list(said))
+            yield Token("The end.")
+
+    second = GoesOn()
+    await answering(session, second)
+    assert second.said == [["It is a long story."]]
     reply = Conversation.of(await session.log.read(CALL)).turns[1].replies[ReplyId("1.0")]
     assert reply.text == "It is a long story. The end."
+    assert reply.count == 2
+
+
+async def test_of_a_reply_to_a_guess_no_more_is_spoken_than_the_budget(
+    session: BusSession, eventually: Eventually[Any]
+) -> None:
+    await session.log.append(CALL, started(agent=AGENT), guessed(1, 0, "how late is it"))
+    mind = Mind(Token("It is noon. I think so. Or later. "), Token("Who knows?"))
+    task = answering(session, mind)
+    await eventually(lambda: queued(session, "tts"))
+    assert len(await log_of(session, e.SentenceReady)) == AGENT.speculation.sentences == 2
+    await session.log.append(CALL, turn(1, "how late is it"))
+    await task
+    assert len(await queued(session, "tts")) == 4
+    assert mind.asked == [[Message("user", "how late is it")]]
+
+
+async def test_a_wrong_guess_closes_the_provider(
+    session: BusSession, eventually: Eventually[Any]
+) -> None:
+    await session.log.append(CALL, started(agent=AGENT), guessed(1, 0))
+    mind = Mind(Token("It is a long story. And"), then_wait=True)
+    task = answering(session, mind)
+    await eventually(lambda: log_of(session, e.SentenceReady))
+    await session.log.append(CALL, withdrawn(1, 0))
+    await task
+    assert mind.closed == 1
+
+
+async def test_a_long_reply_is_spoken_only_so_far_ahead_of_the_ear(
+    session: BusSession, eventually: Eventually[Any]
+) -> None:
+    await session.log.append(CALL, started(agent=AGENT), turn(1))
+    task = answering(session, Mind(Token("A one. A two. A three. A four. A five. A six.")))
+    await eventually(lambda: log_of(session, e.SentenceReady))
+    await eventually(lambda: _many(queued(session, "tts"), 4))
+    assert len(await log_of(session, e.SentenceReady)) == 6
+    await session.log.append(CALL, playing("1.0", 0), stopped("1.0", 0, 800))
+    await eventually(lambda: _many(queued(session, "tts"), 5))
+    await session.log.append(CALL, playing("1.0", 1), stopped("1.0", 1, 800))
+    await task
+    assert len(await queued(session, "tts")) == 6
+
+
+async def _many(entries: Any, count: int) -> bool:
+    return len(await entries) >= count
+
+
+async def test_a_phrase_of_the_agent_and_a_greeting_can_be_protected(session: BusSession) -> None:
+    how = Interruption(protect=("recorded",), greeting=False)
+    agent = AGENT.model_copy(update={"interruption": how})
+    await session.log.append(CALL, started(agent=agent))
+    await answering(session, Mind(), 0)
+    await session.log.append(CALL, turn(1))
+    await answering(session, Mind(Token("Calls are recorded. How are you?")))
+    protected = {fact.text: fact.protected for fact in await log_of(session, e.SentenceReady)}
+    assert protected == {
+        "Good day.": True,
+        "How can I help?": True,
+        "Calls are recorded.": True,
+        "How are you?": False,
+    }
 
 
 @pytest.mark.parametrize(
@@ -283,6 +375,43 @@ async def test_a_provider_that_fails_is_apologised_for(
     assert [fact.text for fact in await log_of(session, e.SentenceReady)] == said
     [end] = await log_of(session, e.ReplyEnded)
     assert (end.why, end.sentences) == ("failed", 1)
+
+
+async def test_a_responder_that_breaks_off_is_asked_for_the_rest(session: BusSession) -> None:
+    await session.log.append(CALL, started(agent=AGENT), turn(1))
+
+    class Breaks(Mind):
+        async def reply(
+            self,
+            conversation: Sequence[Message],
+            *,
+            confidence: float | None,
+            said: Sequence[str] = (),
+        ) -> AsyncIterator[Token | Action]:
+            self.said.append(list(said))
+            yield Token("And then. " if said else "At first. And")
+            if not said:
+                raise ProviderError("cut off", error_type="unavailable")
+
+    mind = Breaks()
+    await answering(session, mind)
+    assert mind.said == [[], ["At first."]]
+    assert [fact.text for fact in await log_of(session, e.SentenceReady)] == [
+        "At first.",
+        "And then.",
+    ]
+    [end] = await log_of(session, e.ReplyEnded)
+    assert (end.why, end.sentences) == ("complete", 2)
+
+
+async def test_a_greeting_that_is_taken_over_goes_on_where_it_stood(session: BusSession) -> None:
+    await session.log.append(
+        CALL, started(agent=AGENT), reply_started("0.0"), sentence("0.0", 0, "Good day.")
+    )
+    await answering(session, Mind(), 0)
+    greeting = Conversation.of(await session.log.read(CALL)).turns[0].replies[ReplyId("0.0")]
+    assert greeting.text == AGENT.greeting
+    assert greeting.count == 2
 
 
 async def test_a_turn_that_nobody_could_hear_is_apologised_for(session: BusSession) -> None:

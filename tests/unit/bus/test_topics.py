@@ -18,10 +18,5 @@ def test_every_pool_has_its_own_queue_and_group() -> None:
     assert len({topics.group(pool) for pool in topics.POOLS}) == 4
 
 
-def test_presence_is_found_by_its_pattern() -> None:
-    prefix = topics.PRESENCE_PATTERN.rstrip("*")
-    assert topics.presence("sip", "host", 1).startswith(prefix)
-
-
 def test_two_replies_are_two_tasks() -> None:
     assert topics.reply_task(ReplyId("1.0")) != topics.reply_task(ReplyId("1.1"))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from structlog.testing import capture_logs
 
@@ -10,6 +12,7 @@ from ingress_sip.admission import Admission, caller_of, number_called
 from ingress_sip.signalling.errors import SipError
 from ingress_sip.signalling.message import Request
 from ingress_sip.signalling.parse import parse_datagram
+from telemetry import metrics
 
 SDP = (
     "v=0\r\no=- 1 1 IN IP4 192.0.2.7\r\ns=-\r\nc=IN IP4 192.0.2.7\r\nt=0 0\r\n"
@@ -32,10 +35,10 @@ def invite(user: str = "100", body: str = "", caller: str = "sip:alice@192.0.2.7
 
 class Door:
     def __init__(self) -> None:
-        self.room = True
+        self.short: Any = None
         self.now = 0.0
         agents = Agents(agents=(Agent(name="desk", numbers=("100",)),))
-        self.admission = Admission(agents, lambda: self.room, lambda: self.now)
+        self.admission = Admission(agents, lambda: self.short, lambda: self.now)
 
     def answer(self, request: Request) -> SipError:
         with pytest.raises(SipError) as refused:
@@ -61,11 +64,14 @@ def test_one_that_cannot_is_refused(request_: Request, status: int) -> None:
     assert Door().answer(request_).status == status
 
 
-def test_a_full_house_says_when_to_come_again() -> None:
+@pytest.mark.parametrize("short", ["lines", "pool_full", "pool_late", "pool_missing"])
+def test_whoever_cannot_be_served_now_is_told_when_to_come_again(short: str) -> None:
     door = Door()
-    door.room = False
+    door.short = short
+    counted = metrics.CALLS_REFUSED.labels(short)._value.get()
     refusal = door.answer(invite())
     assert (refusal.status, refusal.headers) == (503, (("Retry-After", "10"),))
+    assert metrics.CALLS_REFUSED.labels(short)._value.get() == counted + 1
 
 
 def test_the_answer_repeats_none_of_the_peers_words() -> None:
