@@ -17,6 +17,7 @@ from calls.ids import CallId, ReplyId, is_aside, reply_id, turn_of
 from calls.patience import DueAside, aside_due
 from calls.timing import stages_ms, voice_to_voice_ms
 from legs.playout import Playout
+from media import g711
 from media.frames import FRAME_SAMPLES, SAMPLE_RATE, Codec
 from media.level import level_dbov
 from telemetry import metrics
@@ -114,7 +115,7 @@ class Leg:
         self._carrier.say(payload)
         self._drain_ledger()
         self._say_farewell(now_ms)
-        level = SILENT if payload is None else level_dbov(payload)
+        level = SILENT if payload is None else level_dbov(g711.ulaw_to_pcm(payload))
         frame = InFrame(self._seq, int(now_ms), Codec.PCMU, heard.payload, heard.concealed, level)
         self._seq += 1
         return frame

@@ -1,22 +1,31 @@
 """Is there speech in this frame?
 
-`WebRtcVad` is the default: 1.7 us a frame, and it misses 2 % of speech frames in quiet. `EnergyVad`
-needs nothing but this package and is the poorer judge. Both speak of one frame only; what makes
-a turn out of frames is the business of turn-taking. `WithoutHangover` makes either let go of
-speech when the speech ends.
+`vad_of` makes a detector by the name that agents.yaml uses. Silero's (media/silero.py) is the default
+and the best judge in noise; WebRTC's is the cheapest; `EnergyVad` needs nothing but this package and
+is the poorest. All speak of one frame only; what makes a turn out of frames is the business of
+turn-taking. `WithoutHangover` makes WebRTC's let go of speech when the speech ends. The figures of
+each: bench/VAD.md.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from typing import Final, Protocol
+from typing import Final, Literal, Protocol
 
 from media.frames import FRAME_BYTES, SAMPLE_RATE
 from media.g711 import rms
 
 
+Kind = Literal["silero", "webrtc", "energy"]
+
+
 class Vad(Protocol):
     """Judges consecutive frames of one stream; keeps state, so one instance a stream."""
+
+    @property
+    def probability(self) -> float:
+        """Of speech in the frame judged last: 0 to 1, and nothing between where it cannot tell."""
+        ...
 
     def is_speech(self, frame_pcm: bytes) -> bool:
         """Whether this PCM frame (20 ms, 320 bytes) holds speech. ValueError for any other size."""
@@ -24,7 +33,20 @@ class Vad(Protocol):
 
 
 class VadUnavailableError(RuntimeError):
-    """The VAD asked for is not installed: install the extra it names, or choose EnergyVad."""
+    """The VAD asked for is not installed: install the extra it names, or choose another."""
+
+
+def vad_of(kind: Kind) -> Vad:
+    """A new detector for one stream. Raises VadUnavailableError if its package is missing."""
+    match kind:
+        case "silero":
+            from media.silero import SileroVad  # noqa: PLC0415  (it is made of what is here)
+
+            return WithoutHangover(SileroVad(gate=WebRtcVad(2)))
+        case "webrtc":
+            return WithoutHangover(WebRtcVad())
+        case "energy":
+            return EnergyVad()
 
 
 class WebRtcVad:
@@ -44,9 +66,12 @@ class WebRtcVad:
         if mode not in range(4):
             raise ValueError(f"mode is 0 to 3, not {mode}")
         self._vad = webrtcvad.Vad(mode)
+        self.probability = 0.0
 
     def is_speech(self, frame_pcm: bytes) -> bool:
-        return bool(self._vad.is_speech(_checked(frame_pcm), SAMPLE_RATE))
+        speech = bool(self._vad.is_speech(checked(frame_pcm), SAMPLE_RATE))
+        self.probability = float(speech)
+        return speech
 
 
 class EnergyVad:
@@ -63,11 +88,14 @@ class EnergyVad:
 
     def __init__(self) -> None:
         self._floor = float(self._LEAST)
+        self.probability = 0.0
 
     def is_speech(self, frame_pcm: bytes) -> bool:
-        level = rms(_checked(frame_pcm))
+        level = rms(checked(frame_pcm))
         self._floor = min(max(level, self._LEAST), self._floor * self._RISE, self._MOST_FLOOR)
-        return level > self._RATIO * self._floor
+        speech = level > self._RATIO * self._floor
+        self.probability = float(speech)
+        return speech
 
 
 class WithoutHangover:
@@ -81,7 +109,7 @@ class WithoutHangover:
     - it is within 8 dB of the quietest frame of the last 2 s: the end of a long vowel is not.
 
     In such noise, then, the detector decides alone. So it does at an onset, whose own frames are
-    the loudest yet. What this does to hangover and to false ends: bench/README.md.
+    the loudest yet. What this does to hangover and to false ends: bench/VAD.md.
     """
 
     _FALLEN: Final = 1 / 56  # of amplitudes: -35 dB
@@ -94,8 +122,12 @@ class WithoutHangover:
         self._recent: deque[int] = deque(maxlen=self._WINDOW)
         self._loudest = 0
 
+    @property
+    def probability(self) -> float:
+        return self._vad.probability
+
     def is_speech(self, frame_pcm: bytes) -> bool:
-        speech = self._vad.is_speech(_checked(frame_pcm))
+        speech = self._vad.is_speech(checked(frame_pcm))
         level = rms(frame_pcm)
         self._recent.append(level)
         if not speech:
@@ -107,7 +139,8 @@ class WithoutHangover:
         )
 
 
-def _checked(frame_pcm: bytes) -> bytes:
+def checked(frame_pcm: bytes) -> bytes:
+    """The frame itself. Raises ValueError for any size but FRAME_BYTES."""
     if len(frame_pcm) != FRAME_BYTES:
         raise ValueError(f"a frame is {FRAME_BYTES} bytes of PCM, not {len(frame_pcm)}")
     return frame_pcm

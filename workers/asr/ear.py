@@ -5,14 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final, Protocol
 
-from media.echo import EchoGate
-from media.evidence import Evidence
-
 import structlog
 
 from bus.audio import SILENT, InFrame
 from calls.agent import Agent
 from media import g711
+from media.echo import EchoGate
+from media.evidence import Evidence
 from media.frames import FRAME_SAMPLES
 from media.vad import Vad, VadUnavailableError, vad_of
 
@@ -67,7 +66,7 @@ class PhoneEar:
         if self.echo is not None:
             # The gate learns from every frame, speech or not.
             speech = self.echo.may_be_caller(pcm, frame.agent_level) and speech
-        self.evidence.add(pcm, speech)
+        self.evidence.add(pcm, speech, getattr(self.vad, "probability", None))
         return pcm, speech
 
     def begin(self) -> None:

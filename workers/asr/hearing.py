@@ -152,6 +152,7 @@ class Hearing:
         guess, transcript = await speech.transcript()
         if transcript is not None and (why := speech.no_turn(transcript)) is not None:
             await speech.drop(why, transcript.text)
+            await speech.withdraw(guess)
             await self._commit()
             return
         prepared = guess.revision is not None

@@ -184,9 +184,9 @@ class Speech:
         if self._dropped:
             await self.started(position)
 
-    async def withdraw(self) -> None:
-        """The guess that stands, if any, was wrong."""
-        guess, self._guess = self._guess, None
+    async def withdraw(self, guess: Guess | None = None) -> None:
+        """The guess that stands, if any, was wrong; or `guess`, which stood until now."""
+        guess, self._guess = guess or self._guess, None
         if guess is None or guess.task is None:
             return
         await stop(guess.task)

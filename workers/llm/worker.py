@@ -9,7 +9,7 @@ wake up.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import aclosing
 from functools import partial
 from typing import Final, Literal
@@ -31,6 +31,8 @@ from workers.ports import Action, ProviderError, Responder, Token
 from workers.wanted import until, while_wanted
 
 _log = structlog.get_logger(__name__)
+#: Streams a reply from after the sentences that stand.
+Ask = Callable[[Sequence[str]], AsyncIterator[Token | Action]]
 #: So many sentences are on their way to the caller at once.
 _AHEAD: Final = 4
 
@@ -59,23 +61,26 @@ class LlmWorker:
         # After the claim nobody else writes: what stands now is all there is.
         conversation = (await self._session.folds.get(job.call)).conversation
         writer = _ReplyWriter(self._session, owner, job.reply, conversation, self._now_ms)
-        writing = writer.write(self._pieces(conversation, job))
+        writing = writer.write(partial(self._pieces, conversation, job))
         if not await while_wanted(self._session.folds, job.call, job.reply, writing):
             await writer.end("cancelled")
 
-    def _pieces(self, conversation: Conversation, job: AnswerTurn) -> AsyncIterator[Token | Action]:
+    def _pieces(
+        self, conversation: Conversation, job: AnswerTurn, said: Sequence[str]
+    ) -> AsyncIterator[Token | Action]:
+        """The reply, from after the sentences that stand already."""
         assert conversation.started is not None
         agent = conversation.started.agent
         if job.turn == GREETING_TURN:
-            return _one(agent.greeting, interruptible=agent.interruption.greeting)
+            return _fixed(agent.greeting, said, interruptible=agent.interruption.greeting)
         words = conversation.answers(job.reply)
         if words is not None and not words.text:
-            return _one(agent.apology)  # the caller spoke, and no transcriber could hear it
-        known = conversation.reply(job.reply)
+            # The caller spoke, and no transcriber could hear it.
+            return _fixed(agent.apology, said)
         return self._responder_for(agent).reply(
             conversation.messages(before=job.turn, words=words.text if words else None),
             confidence=words.confidence if words else None,
-            said=[sentence.text for sentence in known.ordered] if known else (),
+            said=said,
         )
 
     async def give_up(self, job: AnswerTurn, error: Exception) -> None:
@@ -115,17 +120,17 @@ class _ReplyWriter:
         known = conversation.reply(reply)
         #: What a writer before us left.
         self._standing = known.ordered if known else []
-        self._count = 0
+        self._said: list[str] = []
         self._to_speak: asyncio.Queue[SpeakSentence | None] = asyncio.Queue()
 
-    async def write(self, pieces: AsyncIterator[Token | Action]) -> None:
-        """Write all of it; a provider that fails is apologised for."""
+    async def write(self, ask: Ask) -> None:
+        """Write all of it: `ask(said)` streams the reply from after those sentences."""
         await self._commit(e.ReplyStarted(at=self._now_ms(), reply=self._reply))
         for sentence in self._standing:
             self._written(sentence.text)
         speaking = asyncio.create_task(self._speak_all(), name=f"speak {self._reply}")
         try:
-            why = await self._think(pieces)
+            why = await self._think(ask)
             self._to_speak.put_nowait(None)
             await speaking
         finally:
@@ -133,29 +138,37 @@ class _ReplyWriter:
         # Not sooner: whoever takes over a reply that has ended has nothing left to do.
         await self.end(why)
 
-    async def _think(self, pieces: AsyncIterator[Token | Action]) -> Literal["complete", "failed"]:
-        try:
-            await self._stream(pieces)
-        except ProviderError as error:
-            metrics.ERRORS.labels("llm", error.error_type).inc()
-            _log.error("llm.provider_failed", error=str(error), reply=self._reply)
-            await self._commit(
-                e.StageFailed(
-                    at=self._now_ms(),
-                    stage="llm",
-                    error_type=error.error_type,
-                    message=str(error),
-                    reply=self._reply,
-                )
-            )
-            if self._count == 0:
-                await self._sentence(self._agent.apology, self._now_ms())
-            return "failed"
+    async def _think(self, ask: Ask) -> Literal["complete", "failed"]:
+        """A responder that fails in the middle is asked for the rest; then it is apologised for."""
+        for attempt in ("first", "last"):
+            try:
+                await self._stream(ask(tuple(self._said)))
+            except ProviderError as error:
+                await self._failed(error)
+                if attempt == "first" and self._said:
+                    continue
+                if not self._said:
+                    await self._sentence(self._agent.apology, self._now_ms())
+                return "failed"
+            break
         return "complete"
+
+    async def _failed(self, error: ProviderError) -> None:
+        metrics.ERRORS.labels("llm", error.error_type).inc()
+        _log.error("llm.provider_failed", error=str(error), reply=self._reply)
+        await self._commit(
+            e.StageFailed(
+                at=self._now_ms(),
+                stage="llm",
+                error_type=error.error_type,
+                message=str(error),
+                reply=self._reply,
+            )
+        )
 
     async def end(self, why: Literal["complete", "cancelled", "failed"]) -> None:
         await self._commit(
-            e.ReplyEnded(at=self._now_ms(), reply=self._reply, sentences=self._count, why=why)
+            e.ReplyEnded(at=self._now_ms(), reply=self._reply, sentences=len(self._said), why=why)
         )
 
     async def _stream(self, pieces: AsyncIterator[Token | Action]) -> None:
@@ -170,11 +183,12 @@ class _ReplyWriter:
                 if not splitter.pending:
                     begun_at = self._now_ms()
                     protected = False
+                # Of a sentence in several pieces, one suffices to protect it.
                 protected = protected or not piece.interruptible
                 for sentence in splitter.feed(piece.text):
                     await self._sentence(sentence, begun_at, protected=protected)
                     begun_at = self._now_ms()
-                    protected = not piece.interruptible and splitter.pending
+                    protected = not piece.interruptible
         for sentence in splitter.flush():
             await self._sentence(sentence, begun_at, protected=protected)
 
@@ -191,7 +205,7 @@ class _ReplyWriter:
         # A wrong guess shall not cost more than this.
         await self._until(
             lambda: (
-                self._count < self._agent.speculation.sentences
+                len(self._said) < self._agent.speculation.sentences
                 or self._conversation.is_confirmed(self._reply)
             )
         )
@@ -199,7 +213,7 @@ class _ReplyWriter:
             e.SentenceReady(
                 at=self._now_ms(),
                 reply=self._reply,
-                index=self._count,
+                index=len(self._said),
                 text=text,
                 first_token_at=first_token_at,
                 protected=protected or self._agent.protects(text),
@@ -209,9 +223,11 @@ class _ReplyWriter:
 
     def _written(self, text: str) -> None:
         self._to_speak.put_nowait(
-            SpeakSentence(call=self._owner.call, reply=self._reply, index=self._count, text=text)
+            SpeakSentence(
+                call=self._owner.call, reply=self._reply, index=len(self._said), text=text
+            )
         )
-        self._count += 1
+        self._said.append(text)
 
     async def _speak_all(self) -> None:
         """Have the sentences spoken, a few ahead of the caller's ear.
@@ -235,5 +251,9 @@ class _ReplyWriter:
         await self._session.log.commit(self._owner, event)
 
 
-async def _one(text: str, *, interruptible: bool = True) -> AsyncIterator[Token | Action]:
+async def _fixed(
+    text: str, said: Sequence[str], *, interruptible: bool = True
+) -> AsyncIterator[Token | Action]:
+    for sentence in said:
+        text = text.removeprefix(sentence).lstrip()
     yield Token(text, interruptible)

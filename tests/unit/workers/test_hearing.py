@@ -501,6 +501,20 @@ async def test_noise_is_no_turn_whatever_words_are_found_in_it() -> None:
     assert log.of(e.TurnEnded, e.TurnGuessed) == []
 
 
+async def test_what_turns_out_to_be_noise_at_the_end_needs_no_reply() -> None:
+    log = Log()
+    ear = Ear(log, live=True)
+    await ear.hear(frames(SAID + "...."))
+    ear.ear.is_noise = True
+    await ear.hear(frames(END, first=20))
+    assert [fact.kind for fact in log.of(e.TurnGuessed, e.GuessWithdrawn, e.SpeechDropped)] == [
+        "turn.guessed",
+        "speech.dropped",
+        "turn.guess_withdrawn",
+    ]
+    assert log.of(e.TurnEnded) == []
+
+
 async def test_the_judge_is_told_what_the_agent_had_asked() -> None:
     log = Log()
     log.conversation.apply(sentence("0.0", 0, "What is your number?"))
