@@ -13,7 +13,7 @@ import os
 import sys
 from collections.abc import Coroutine
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 import typer
 
@@ -77,6 +77,33 @@ def demo(
     from trunkline.demo import run_demo
 
     raise typer.Exit(run_demo(load_settings(), caller=caller, as_json=json, keep=keep))
+
+
+@app.command()
+def chaos(
+    *,
+    calls: Annotated[int, typer.Option(min=1, max=200, help="Calls at once.")] = 10,
+    kill: Annotated[
+        str, typer.Option(help="Whose processes are hit, in turn; empty for nobody's.")
+    ] = "asr,llm,tts,recorder",
+    every: Annotated[float, typer.Option(min=0.1, help="Between two blows, in s.")] = 5.0,
+    duration: Annotated[float, typer.Option("--for", min=1.0, help="How long, in s.")] = 60.0,
+    signal: Annotated[
+        Literal["kill", "term", "stop"],
+        typer.Option(help="What hits them; stop puts to sleep for 10 s, and wakes again."),
+    ] = "kill",
+    rolling: Annotated[
+        bool, typer.Option("--rolling", help="Instead: restart each worker once, one by one.")
+    ] = False,
+    seed: Annotated[int, typer.Option(help="The same seed says and hits the same.")] = 1,
+    json: Json = False,
+) -> None:
+    """Place calls, kill workers under them, and tell what was lost: status 0 if nothing was."""
+    from trunkline.chaos.run import Plan, run_chaos
+
+    roles = tuple(role.strip() for role in kill.split(",") if role.strip())
+    plan = Plan(calls, roles, every, duration, signal, rolling, seed)
+    raise typer.Exit(run_chaos(load_settings(), plan, as_json=json))
 
 
 def _role(role: str, ready_fd: int) -> None:

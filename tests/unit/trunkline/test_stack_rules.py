@@ -16,7 +16,9 @@ def test_pauses_grow_to_a_limit_and_start_anew_after_a_steady_run() -> None:
         pause = next_pause(pause, ran_s=1.0)
         pauses.append(pause)
     assert pauses == [0.5, 1.0, 2.0, 4.0, 8.0, 15.0, 15.0, 15.0]
-    assert next_pause(15.0, ran_s=31.0) == 0.5
+    assert next_pause(None, ran_s=11.0) == 0.0
+    assert next_pause(15.0, ran_s=11.0) == 0.0
+    assert next_pause(0.0, ran_s=1.0) == 0.5
 
 
 def test_every_role_is_started_once() -> None:
