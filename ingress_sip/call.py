@@ -123,10 +123,10 @@ class SipCall:
             if self._garbage == 1:
                 _log.info("rtp.garbage", call=self.started.call, source=source, error=str(error))
 
-    def hear(self, now_ms: float) -> Heard:  # noqa: ARG002  # packets are timed by another clock
+    def hear(self, late_ms: float) -> Heard:
         if self._receiver is None:
             return Heard(_SILENT, concealed=False)
-        frame = self._receiver.tick(self._clock_ms())
+        frame = self._receiver.tick(self._clock_ms() - late_ms)
         keys = tuple(Key(key.digit, key.duration_ms) for key in (*self._digits, *frame.digits))
         self._digits.clear()
         return Heard(frame.ulaw, frame.kind is HeardKind.CONCEALED, keys)
@@ -144,6 +144,10 @@ class SipCall:
         if media.codec.name == "PCMA":
             frame = g711.ulaw_to_alaw(frame)
         socket.send(sender.audio(frame), to)
+
+    def lapse(self) -> None:
+        if self._sender is not None:
+            self._sender.pause()
 
     def _announced(self) -> Address | None:
         """The address of the SDP, while it may be taken for the caller's.

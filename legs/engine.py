@@ -176,12 +176,12 @@ class MediaEngine:
             self._due.set()
             await self._written.wait()
 
-    def _tick(self) -> None:
-        now = self._now_ms()
+    def _tick(self, late_ms: float) -> None:
+        now = self._now_ms() - late_ms
         deaf = self._pools is not None and "asr" in self._pools.missing
         for call, leg in list(self._legs.items()):
             try:
-                self._frames.append((call, leg.tick(now, deaf=deaf)))
+                self._frames.append((call, leg.tick(now, late_ms=late_ms, deaf=deaf)))
             except Exception:
                 # One call's mistake must not stop the clock of the others.
                 _log.exception("leg.failed", call=call)

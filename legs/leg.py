@@ -17,6 +17,7 @@ from calls.ids import CallId, ReplyId, is_aside, reply_id, turn_of
 from calls.patience import DueAside, aside_due
 from calls.timing import stages_ms, voice_to_voice_ms
 from legs.playout import Playout
+from legs.ticker import LATE_MS
 from media import g711
 from media.frames import FRAME_SAMPLES, SAMPLE_RATE, Codec
 from media.level import level_dbov
@@ -47,12 +48,16 @@ class Heard(NamedTuple):
 class Carrier(Protocol):
     """What a leg needs of the way the call came: SIP and RTP, a media stream, a browser."""
 
-    def hear(self, now_ms: float) -> Heard:
-        """The next 20 ms of the caller. Called once a tick, never blocks."""
+    def hear(self, late_ms: float) -> Heard:
+        """The next 20 ms of the caller, as of `late_ms` ago. Called once a tick, never blocks."""
         ...
 
     def say(self, payload: bytes | None) -> None:
         """Send 20 ms of PCMU to the caller; None where the agent is silent."""
+        ...
+
+    def lapse(self) -> None:
+        """20 ms have passed in which nothing could be sent."""
         ...
 
     def hang_up(self) -> None:
@@ -93,9 +98,12 @@ class Leg:
         """Know the call's live fold."""
         self._conversation = conversation
 
-    def tick(self, now_ms: float, *, deaf: bool = False) -> InFrame:
-        """Move one frame each way. `deaf`: no worker is there that could hear the caller."""
-        heard = self._carrier.hear(now_ms)
+    def tick(self, now_ms: float, *, late_ms: float = 0.0, deaf: bool = False) -> InFrame:
+        """Move one frame each way: the tick of `now_ms` (epoch ms), which comes `late_ms` late.
+
+        `deaf`: no worker is there that could hear the caller.
+        """
+        heard = self._carrier.hear(late_ms)
         position = self.position
         for number, key in enumerate(heard.keys):
             # Keys of one frame (a stalled network's) stand a sample apart: each is its own fact.
@@ -111,8 +119,13 @@ class Leg:
             self._pause(now_ms)
         if self._seq % _PATIENCE_FRAMES == 0:
             self._be_patient(now_ms, deaf=deaf)
-        payload = self._playout.next(position, now_ms)
-        self._carrier.say(payload)
+        payload = None
+        if late_ms < LATE_MS:
+            payload = self._playout.next(position, now_ms)
+            self._carrier.say(payload)
+        else:
+            self._playout.lapse(position, now_ms)
+            self._carrier.lapse()
         self._drain_ledger()
         self._say_farewell(now_ms)
         level = SILENT if payload is None else level_dbov(g711.ulaw_to_pcm(payload))

@@ -191,6 +191,10 @@ class Playout:
         self._stop(position, now_ms, "dropped")
         self._replies.clear()
 
+    def lapse(self, position: int, now_ms: float) -> None:
+        """Nothing can leave as the frame at `position`: what is playing goes on after it."""
+        self._stop(position, now_ms, "starved")
+
     def next(self, position: int, now_ms: float) -> bytes | None:
         """The 160 samples to send as the frame at `position`; None for silence."""
         if not self._replies:

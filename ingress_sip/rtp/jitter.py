@@ -22,9 +22,9 @@ from ingress_sip.rtp.packet import RtpPacket
 from ingress_sip.rtp.timeline import Timeline
 from media.frames import FRAME_MS, FRAME_SAMPLES, SAMPLE_RATE
 
-CAPACITY: Final = SAMPLE_RATE // 2
-"""Samples kept at most; what exceeds it is dropped from the front."""
-MAX_PACKETS: Final = 64
+CAPACITY: Final = SAMPLE_RATE
+"""Samples kept at most; what exceeds it is dropped from the front. A stall of our own fits in."""
+MAX_PACKETS: Final = 128
 
 _SAMPLES_MS: Final = SAMPLE_RATE / 1000
 _HELD_SLOTS: Final = 4

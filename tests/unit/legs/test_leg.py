@@ -33,13 +33,17 @@ class Phone:
         self.said: list[bytes | None] = []
         self.keys: tuple[Key, ...] = ()
         self.hung_up = 0
+        self.lapsed = 0
 
-    def hear(self, now_ms: float) -> Heard:
+    def hear(self, late_ms: float) -> Heard:
         keys, self.keys = self.keys, ()
         return Heard(SILENT, concealed=False, keys=keys)
 
     def say(self, payload: bytes | None) -> None:
         self.said.append(payload)
+
+    def lapse(self) -> None:
+        self.lapsed += 1
 
     def hang_up(self) -> None:
         self.hung_up += 1
@@ -184,6 +188,16 @@ def test_a_frame_tells_how_loud_the_agent_was_in_it() -> None:
     call = speaking(frames=3)
     assert call.leg.tick(2.0).agent_level < 60
     assert call.leg.tick(3.0).agent_level == 127
+
+
+def test_in_a_late_tick_the_caller_is_heard_and_the_agent_goes_on_afterwards() -> None:
+    call = speaking(frames=5)
+    frames = [call.leg.tick(2.0, late_ms=late) for late in (400.0, 200.0)]
+    assert [frame.seq for frame in frames] == [2, 3]
+    assert call.phone.lapsed == 2
+    assert call.ticks(4) == [True, True, True, False]
+    runs = [(fact.offset, fact.position) for fact in call.facts(e.PlaybackStarted)]  # type: ignore[attr-defined]
+    assert runs == [(0, 0), (2 * FRAME, 4 * FRAME)]
 
 
 def test_a_reply_to_a_guess_is_heard_when_the_turn_ends_with_its_words() -> None:
