@@ -45,10 +45,11 @@ for i = 3, #ARGV do
 end
 """
 
-# KEYS: queue. ARGV: group, consumer, id.
+# KEYS: queue, failures. ARGV: group, consumer, id.
 _DONE = """
 local entry = redis.call('XPENDING', KEYS[1], ARGV[1], ARGV[3], ARGV[3], 1)
 if entry[1] and entry[1][2] == ARGV[2] then
+  redis.call('HDEL', KEYS[2], ARGV[3])
   redis.call('XACK', KEYS[1], ARGV[1], ARGV[3])
   redis.call('XDEL', KEYS[1], ARGV[3])
   return 1
@@ -66,6 +67,7 @@ class Leases:
     def __init__(self, redis: Redis, pool: topics.PoolName, consumer: str) -> None:
         self._redis = redis
         self.queue = topics.jobs(pool)
+        self._failures = topics.failures(pool)
         self.group = topics.group(pool)
         self.consumer = consumer
         self._renew = redis.register_script(_RENEW)
@@ -96,12 +98,19 @@ class Leases:
 
     async def done(self, entry: bytes) -> bool:
         """The job is done: take it off the queue. False when it was no longer ours."""
-        return bool(await self._done(keys=[self.queue], args=[self.group, self.consumer, entry]))
+        keys = [self.queue, self._failures]
+        return bool(await self._done(keys=keys, args=[self.group, self.consumer, entry]))
 
-    async def deliveries(self, entry: bytes) -> int:
-        """How often the job was handed to a worker, this time included."""
-        pending: Any = await self._redis.xpending_range(self.queue, self.group, entry, entry, 1)
-        return int(pending[0]["times_delivered"]) if pending else 0
+    async def failed(self, entry: bytes) -> int:
+        """The job failed here. Returns how often it has, on whichever workers.
+
+        Deaths do not count: a call that outlives many workers has done nothing wrong.
+        """
+        pipe = self._redis.pipeline(transaction=False)
+        pipe.hincrby(self._failures, entry.decode(), 1)
+        pipe.expire(self._failures, topics.CALL_TTL_S)
+        count, _ = await pipe.execute()
+        return int(count)
 
     async def sweep(self) -> None:
         """Forget consumers that are long gone and own nothing."""

@@ -43,6 +43,11 @@ def jobs(pool: PoolName) -> str:
     return f"jobs:{pool}"
 
 
+def failures(pool: PoolName) -> str:
+    """How often each job of the queue has failed."""
+    return f"jobs:{pool}:failures"
+
+
 def group(pool: PoolName) -> str:
     """The pool's consumer group on its queue."""
     return f"pool:{pool}"

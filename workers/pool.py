@@ -33,7 +33,7 @@ _log = structlog.get_logger(__name__)
 #: Short, and ended by a flag: cancelling a group read strands what it was about to return.
 _POLL_MS: Final = 200
 #: A job that failed this often, on whichever workers, is given up.
-_MAX_DELIVERIES: Final = 5
+_MAX_FAILURES: Final = 5
 #: No job is idle for so long, ms.
 _NEVER_MS: Final = 10**12
 
@@ -185,14 +185,14 @@ class Pool(Generic[J]):
     async def _superseded(self, entry: bytes) -> None:
         # As a rule the entry is another worker's by now. One that is ours still, again and again,
         # is the same job put on the queue twice: two owners would take it from each other for ever.
-        if await self._leases.deliveries(entry) >= _MAX_DELIVERIES:
+        if await self._leases.failed(entry) >= _MAX_FAILURES:
             await self._leases.done(entry)
 
     async def _failed(self, job: J, entry: bytes, error: Exception) -> None:
         metrics.ERRORS.labels(self.name, type(error).__name__).inc()
         _log.exception("pool.job_failed", pool=self.name, job=repr(job))
         with suppress(BusError):
-            if await self._leases.deliveries(entry) >= _MAX_DELIVERIES:
+            if await self._leases.failed(entry) >= _MAX_FAILURES:
                 if self._give_up is not None:
                     await self._give_up(job, error)
                 await self._leases.done(entry)

@@ -90,15 +90,14 @@ async def test_handing_back_what_is_not_ours_does_nothing(session: BusSession) -
     assert await first.renew([entry]) == {entry}
 
 
-async def test_deliveries_are_counted_and_renewals_are_not(session: BusSession) -> None:
+async def test_failures_are_counted_over_workers_and_deaths_are_not(session: BusSession) -> None:
     first, second = await two(session)
     entry = await take(session, first)
-    await first.renew([entry])
-    assert await first.deliveries(entry) == 1
+    assert await first.failed(entry) == 1
     await claimable(session, second, 0)
-    assert await second.deliveries(entry) == 2
+    assert await second.failed(entry) == 2
     await second.done(entry)
-    assert await second.deliveries(entry) == 0
+    assert await second.failed(entry) == 1
 
 
 async def test_a_queue_says_how_much_waits(session: BusSession) -> None:

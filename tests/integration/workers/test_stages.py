@@ -278,6 +278,7 @@ async def test_a_drain_is_not_mistaken_for_an_unwanted_reply(
     assert task.cancelled()
     assert mind.closed == 1
     assert await log_of(session, e.ReplyEnded) == []
+
     class GoesOn(Mind):
         async def reply(
             self,
