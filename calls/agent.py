@@ -46,7 +46,7 @@ class Endpointing(_Frozen):
     #: Speech shorter than this is a click, not a word.
     min_speech_ms: int = Field(default=120, ge=20, le=2000)
     #: Silence that ends the turn when what was said gives no hint either way.
-    silence_ms: int = Field(default=600, ge=100, le=5000)
+    silence_ms: int = Field(default=700, ge=100, le=5000)
     #: Do the words said so far shorten or lengthen that wait?
     semantic: bool = True
     #: The wait after a complete answer, and after a clause that asks for more: "um", "and", "my

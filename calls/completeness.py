@@ -100,7 +100,7 @@ def _judge(said: list[str], asked: _Asked, text: str, table: Language) -> Comple
         return Completeness.UNFINISHED if hangs else Completeness.COMPLETE
     if said[-1] in table.fillers or whole in table.announcements:
         return Completeness.UNFINISHED
-    if _digits(said[-1], table):
+    if _digits(said[-1], table) and not _is_no_digit(said, table):
         return _number(said, asked, whole, table)
     return _asks_for_more(said, table) or _clause(said, asked, text, table)
 
@@ -157,6 +157,8 @@ def _number(said: list[str], asked: _Asked, whole: str, table: Language) -> Comp
     while run < len(said) and (_digits(said[-1 - run], table) or said[-1 - run] in table.repeats):
         run += 1
     in_run = _count(said[len(said) - run :], table)
+    if asked.kind == "address":
+        return Completeness.UNFINISHED  # the number of a house comes before its street
     if asked.kind == "date":
         month = any(word in table.times for word in said[:-run])
         year = in_run == 4 or (month and in_run == 2)
@@ -183,6 +185,12 @@ def _number(said: list[str], asked: _Asked, whole: str, table: Language) -> Comp
     alone = not before or before in table.stranded or before in table.times
     short = asked.closed and len(said) <= _SHORT_ANSWER
     return Completeness.COMPLETE if alone or short else Completeness.UNSURE
+
+
+def _is_no_digit(said: list[str], table: Language) -> bool:
+    """Whether the number at the end is none of a string of digits: "I do not have one"."""
+    alone = len(said) == 1 or said[-2] not in table.counted
+    return not alone and table.digits.get(said[-1]) == 1
 
 
 def _digits(word: str, table: Language) -> int:

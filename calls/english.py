@@ -16,6 +16,7 @@ ENGLISH: Final = Language(
     fillers=words("um uh er erm em umm uhh hmm hm mmm ah eh uhm well like so you_know"),
     closers=words(
         "please thanks thank_you thank_you_very_much bye goodbye bye_bye that_is_all that_is_it"
+        " that_is_everything"
         " that_is_fine that_is_correct that_is_right that_would_be_great that_works i_am_done"
         " if_possible as_soon_as_possible right_now right_away instead too as_well again"
         " have_a_nice_day have_a_good_day either at_all think_so hope_so guess_so believe_so"
@@ -26,7 +27,8 @@ ENGLISH: Final = Language(
         " of_course right correct exactly certainly absolutely definitely fine alright all_right"
         " no nope nah no_thanks no_thank_you no_please not_really not_yet not_at_all no_problem"
         " never nothing nothing_else none neither both either maybe perhaps i_think_so"
-        " i_do_not_know i_am_not_sure not_sure i_guess_so i_hope_so that_is_right that_is_correct"
+        " not_now not_right_now not_today i_do_not_know i_am_not_sure not_sure i_guess_so"
+        " i_hope_so that_is_right that_is_correct"
         " goodbye bye thanks thank_you male female single married new returning the_first_one"
         " the_second_one the_last_one the_other_one any_time anytime whenever"
         " repeat repeat_that pardon sorry what operator representative agent help stop cancel"
@@ -109,6 +111,9 @@ ENGLISH: Final = Language(
         ),
         "thousand": 3,
     },
+    counted=words(
+        "have need want get this that which first second third last next other another no any"
+    ),
     repeats={"double": 2, "triple": 3},
     asks=(
         ("digits", _asks(r"last four|last 4|pin|four[- ]digit|(?:what|which) year"), (4, 4)),
@@ -135,6 +140,7 @@ ENGLISH: Final = Language(
             ),
             (6, 20),
         ),
+        ("address", _asks(r"address|street|where do you live"), (0, 0)),
         ("date", _asks(r"date of birth|birth ?da(?:y|te)|born"), (0, 0)),
         ("time", _asks(r"when|(?:what|which) (?:time|day|date)|how (?:long|soon)"), (0, 0)),
         ("spelling", _asks(r"spell"), (0, 0)),

@@ -57,6 +57,8 @@ class Language:
     times: Words = frozenset()
     #: Digits by name, and how many digits other numbers are.
     digits: dict[str, int] = field(default_factory=dict)
+    #: After these a number counts, or points: "I need two", "that one".
+    counted: Words = frozenset()
     #: "double", "triple": how many digits the next one is.
     repeats: dict[str, int] = field(default_factory=dict)
     #: What an agent's sentence asks for, tried in this order: the kind, and how many digits there

@@ -74,7 +74,7 @@ class TurnTaking:
         self._how = how
         self._min_speech = _frames(how.min_speech_ms)
         self._longest = _frames(how.max_turn_ms)
-        self._first_pause = _frames(min(guessing.after_ms, how.silence_ms))
+        self._pause = _frames(min(guessing.after_ms, how.silence_ms))
         self._state = _State.QUIET
         #: Frames of speech in favour of an onset, or of going on.
         self._evidence = 0
@@ -109,8 +109,6 @@ class TurnTaking:
         elif self._gathers(position, speech, _RESUME):
             self._state = _State.SPEAKING
             self._silence = _frames(self._how.silence_ms)
-            # Whoever goes on in spite of a guess may do so again: the next one waits longer.
-            self._pause *= 2
             resumed = Resumed(self._resumed_at)
         if end - self._begin >= self._longest * _FRAME_SAMPLES:
             return self.finish(longest=True)
@@ -136,7 +134,6 @@ class TurnTaking:
     def _reset(self) -> None:
         self._evidence = 0
         self._silence = _frames(self._how.silence_ms)
-        self._pause = self._first_pause
 
     def _onset(self, position: int, speech: bool) -> Onset | None:
         if not self._gathers(position, speech, self._min_speech):

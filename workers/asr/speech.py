@@ -27,6 +27,8 @@ from workers.ports import ProviderError, Transcriber, Transcript, Utterance
 _log = structlog.get_logger(__name__)
 #: Partials come at most this often, in samples of the media clock.
 _PARTIAL_EVERY: Final = SAMPLE_RATE // 5
+#: The transcriber is asked at no more pauses of a turn than these.
+_MOST_PAUSES: Final = 20
 #: The judge hears no more than the end of an utterance, in bytes of PCM: 8 s.
 _JUDGED: Final = 8 * SAMPLE_RATE * 2
 #: No turn ends while its words are being guessed at: they say how long to wait, ms.
@@ -100,7 +102,8 @@ class Speech:
         self._partial = ""
         self._partial_at = position
         self._guess: Guess | None = None
-        self._guesses = 0
+        self._pauses = 0
+        self._prepared = 0
         #: Our own guesses come back from the log a little later than we make the next.
         self._free_revision = 0
         #: Where it last began to hold up the agent, and whether the agent was speaking then.
@@ -169,9 +172,9 @@ class Speech:
 
         `wait` for the guess, where what follows was said long ago and must not overtake it.
         """
-        if self._utterance is None or self._guesses >= self._scene.agent.speculation.guesses:
+        if self._utterance is None or self._pauses >= _MOST_PAUSES:
             return
-        self._guesses += 1
+        self._pauses += 1
         self._taking.wait(_UNTIL_GUESSED)
         guess = self._guess = Guess()
         guess.task = asyncio.create_task(self._make(guess, self._utterance), name="guess")
@@ -275,17 +278,20 @@ class Speech:
                     Completeness.UNSURE: how.silence_ms,
                     Completeness.UNFINISHED: how.unfinished_ms,
                 }[guess.judged]
-            # A clause that asks for more is not worth a reply.
-            if (
-                self._scene.agent.speculation.enabled
-                and guess.judged is not Completeness.UNFINISHED
-            ):
+            if self._worth_a_reply(guess):
+                self._prepared += 1
                 await self._prepare(guess, guess.transcript)
         except ProviderError as error:
             # When the turn is over, the transcriber is asked once more.
             _log.warning("asr.guess_failed", error=str(error))
         finally:
             self._taking.wait(wait)
+
+    def _worth_a_reply(self, guess: Guess) -> bool:
+        """Within the budget, and no clause that asks for more."""
+        how = self._scene.agent.speculation
+        may_be_over = guess.judged is not Completeness.UNFINISHED
+        return how.enabled and may_be_over and self._prepared < how.guesses
 
     async def _prepare(self, guess: Guess, transcript: Transcript) -> None:
         """Have the reply written, and held back until the turn has ended with these words."""

@@ -43,9 +43,7 @@ HEARD = [
 ]
 
 
-def due(
-    facts: list[e.Event], now_ms: float, *, deaf: bool = False
-) -> tuple[str, str, str] | None:
+def due(facts: list[e.Event], now_ms: float, *, deaf: bool = False) -> tuple[str, str, str] | None:
     found = aside_due(Conversation.of(facts), now_ms, deaf=deaf)
     return None if found is None else (found.reply, found.why, found.text)
 

@@ -12,7 +12,7 @@ from calls.turn_taking import Onset, Pause, Resumed, Signal, TurnOver, TurnTakin
 FRAME = 160
 #: Onset after 3 frames of speech, the turn's end after 5 of silence, 20 at most.
 HOW = Endpointing(min_speech_ms=60, silence_ms=100, max_turn_ms=1000, pad_ms=0)
-#: A pause after 3 frames of silence, then 6, ...
+#: A pause after 3 frames of silence.
 GUESSING = Speculation(after_ms=60)
 Signals = list[tuple[int, Signal]]
 
@@ -42,14 +42,14 @@ def run(pattern: str, taking: TurnTaking | None = None, first: int = 0) -> Signa
             "###...#..",
             [(2, Onset(0)), (5, Pause(3 * FRAME)), (7, TurnOver(0, 3 * FRAME))],
         ),
-        # Speech in the pause: it goes on, and the next pause is longer.
+        # Speech in the pause: it goes on.
         (
-            "###...###.....",
+            "###...###...",
             [
                 (2, Onset(0)),
                 (5, Pause(3 * FRAME)),
                 (8, Resumed(6 * FRAME)),
-                (13, Pause(9 * FRAME)),
+                (11, Pause(9 * FRAME)),
             ],
         ),
         (

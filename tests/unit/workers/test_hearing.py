@@ -25,8 +25,8 @@ from workers.asr.speech import Scene
 from workers.ports import Partial, ProviderError, Transcript
 
 FRAME = 160
-#: Onset after 3 frames of speech; a pause after 3 of silence, then 6, ...; a turn's end after 10, 5
-#: if its words are complete, 20 if they are not.
+#: Onset after 3 frames of speech; a pause after 3 of silence; a turn's end after 10, 5 if its
+#: words are complete, 20 if they are not.
 AGENT = Agent(
     name="desk",
     endpointing=Endpointing(
@@ -342,13 +342,14 @@ async def test_the_reply_is_prepared_at_the_pause_and_confirmed_with_the_turn() 
     assert [each.ended for each in ear.transcriber.utterances] == ["cancelled"]
 
 
-async def test_a_guess_is_withdrawn_when_the_caller_goes_on_and_the_next_waits_longer() -> None:
+async def test_a_guess_is_withdrawn_when_the_caller_goes_on_and_another_made() -> None:
     log = Log()
     ear = Ear(log, live=True)
     await ear.hear(frames(SAID + "...." + "#" * 5 + "." * 5))
     assert [(fact.kind, fact.revision) for fact in log.of(e.TurnGuessed, e.GuessWithdrawn)] == [
         ("turn.guessed", 0),
         ("turn.guess_withdrawn", 0),
+        ("turn.guessed", 1),
     ]
     await ear.hear(frames("." * 8, first=30))
     [ended] = log.of(e.TurnEnded)
@@ -357,7 +358,7 @@ async def test_a_guess_is_withdrawn_when_the_caller_goes_on_and_the_next_waits_l
     assert numbers(ended) == [*range(6, 16), *range(20, 25)]
 
 
-async def test_guesses_are_bounded() -> None:
+async def test_replies_prepared_to_guesses_are_bounded() -> None:
     log = Log()
     how = AGENT.endpointing.model_copy(update={"silence_ms": 2000})
     agent = AGENT.model_copy(
