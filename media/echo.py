@@ -4,8 +4,9 @@ An echo is the agent's audio, weaker, at most 300 ms later. So while the agent i
 long afterwards, only what is louder than such an echo can be the caller. How much weaker it is, the
 coupling, differs from line to line and is learnt from each call in two ways:
 
-- From what stays under it: the loudest of the last seconds. A first guess fits a loud speakerphone;
-  where there is no echo, the softest caller gets through after about two seconds of the agent.
+- From what stays under it: the loudest of the last seconds. A first guess fits a loud speakerphone
+  (an echo louder than -10 dB from the start of the call is beyond it); where there is no echo, the
+  softest caller gets through after about two seconds of the agent.
 - From what does not, where it rises and falls with the agent's level: so does an echo that grew as
   the caller switched the speaker on, and nobody who speaks.
 

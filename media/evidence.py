@@ -37,7 +37,7 @@ class Evidence:
     _MOVES: Final = 2.8
     """Standard deviation, in dB, of a level that moves as speech does."""
     _MOVES_MUCH: Final = 4.3
-    """... and as no crowd's does: that will do for speech in noise, of which no frame is certain."""
+    """... and as no crowd's does: enough for speech in noise, of which no frame is certain."""
     _ONSET: Final = 300 // FRAME_MS
 
     def __init__(self) -> None:

@@ -1,7 +1,7 @@
 """The detector of the Silero project: the judge to trust in noise.
 
-Its model judges windows of 32 ms, so a frame gets the verdict of the newest whole window. Two things
-are added to it:
+Its model judges windows of 32 ms, so a frame gets the verdict of the newest whole window. Two
+things are added to it:
 
 - A gate. The model runs only where a cheap detector has heard speech lately; what came just before
   is kept, and shown to it first, so that it begins as if it had listened all along.
@@ -19,12 +19,13 @@ from typing import Final
 
 import numpy as np
 
-from media.frames import FRAME_BYTES, FRAME_MS, SAMPLE_BYTES
+from media.frames import FRAME_MS, SAMPLE_BYTES
 from media.g711 import rms
 from media.silero_model import WINDOW, stream
 from media.vad import Vad, VadUnavailableError, checked
 
 _WINDOW_BYTES: Final = WINDOW * SAMPLE_BYTES
+_SCALE: Final = np.float32(1 / 32768)
 _ON: Final = 0.5
 """Speech begins with this probability."""
 _OFF: Final = 0.35
@@ -66,7 +67,7 @@ class SileroVad:
         while len(self._pending) >= _WINDOW_BYTES:
             window = np.frombuffer(self._pending[:_WINDOW_BYTES], dtype="<i2")
             del self._pending[:_WINDOW_BYTES]
-            self.probability = self._stream.probability(window.astype(np.float32) / 32768)
+            self.probability = self._stream.probability(window.astype(np.float32) * _SCALE)
         self._speech = self.probability >= (off if self._speech else on)
         return self._speech
 
@@ -86,8 +87,7 @@ class SileroVad:
 class _Background:
     """Finds out what is hardly louder than the quietest of the last 2 s, all taken over 200 ms."""
 
-    _ON: Final = 0.9
-    _OFF: Final = 0.95
+    _CERTAIN: Final = 0.95
     _OVER: Final = 4.0  # of powers: 6 dB
     _SYLLABLE: Final = 10  # frames
     _MEAN: Final = 10  # frames
@@ -108,4 +108,4 @@ class _Background:
             self._near = 0
             return _ON, _OFF
         self._near += 1
-        return self._ON, _OFF if self._near <= self._SYLLABLE else self._OFF
+        return self._CERTAIN, _OFF if self._near <= self._SYLLABLE else self._CERTAIN

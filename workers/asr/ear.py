@@ -66,7 +66,7 @@ class PhoneEar:
         if self.echo is not None:
             # The gate learns from every frame, speech or not.
             speech = self.echo.may_be_caller(pcm, frame.agent_level) and speech
-        self.evidence.add(pcm, speech, getattr(self.vad, "probability", None))
+        self.evidence.add(pcm, speech, self.vad.probability)
         return pcm, speech
 
     def begin(self) -> None:
