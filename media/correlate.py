@@ -17,6 +17,11 @@ _QUIET: Final = 1e-4
 _SPEECH_SHARE: Final = 0.1
 """A piece with less than this share of the mean power is a pause."""
 
+_EQUAL: Final = 0.97
+"""With this share of the best cosine a window is as good."""
+_PEAK_WIDTH: Final = 40
+"""Samples from where a peak begins to its top, at most: half a period of 100 Hz."""
+
 
 class Match(NamedTuple):
     """Where a reference fits best.
@@ -52,7 +57,9 @@ def find(reference: Samples, recording: Samples) -> Match:
     if not floor:
         return Match(0.0, 0)
     cosines = np.where(energy > floor, products / np.sqrt(np.maximum(energy, floor)), 0.0) / norm
-    lag = int(np.argmax(cosines))
+    # Of equals the first: what was said twice is found where it was said first.
+    rise = int(np.argmax(cosines >= _EQUAL * cosines.max()))
+    lag = rise + int(np.argmax(cosines[rise : rise + _PEAK_WIDTH]))
     return Match(float(np.clip(cosines[lag], -1.0, 1.0)), lag)
 
 

@@ -84,3 +84,10 @@ def test_coverage_forgives_changed_pauses_but_not_missing_words(speech: Samples)
 def test_coverage_wants_the_words_in_their_order(speech: Samples) -> None:
     half = len(speech) // 2 // 4000 * 4000
     assert coverage(speech, np.concatenate((speech[half:], speech[:half]))) < 0.8
+
+
+def test_what_was_said_twice_is_found_where_it_was_said_first(speech: Samples) -> None:
+    said = speech[4000:12000]
+    twice = np.concatenate((noise(5000), said, noise(3000), speech[12000:16000], said))
+    assert find(said[:4000], twice).lag == 5000
+    assert coverage(np.concatenate((said, speech[12000:16000], said)), twice) == 1.0
