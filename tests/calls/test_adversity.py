@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -165,6 +166,9 @@ def test_a_bus_that_stays_away_ends_the_call_clearly(
             assert pids(installation) == before
 
 
+_LONG = partial(pytest.param, marks=pytest.mark.long)
+
+
 def _killed(bus: RedisServer) -> None:
     bus.kill()
     time.sleep(1)
@@ -189,7 +193,7 @@ def _refusing_writes(bus: RedisServer) -> None:
 
 
 @pytest.mark.deep
-@pytest.mark.parametrize("outage", [_paused, _stopped, _killed, _refusing_writes])
+@pytest.mark.parametrize("outage", [_LONG(_paused), _stopped, _killed, _LONG(_refusing_writes)])
 def test_a_bus_that_comes_back_with_its_data_has_lost_no_word(
     script: dict[str, Turns], tmp_path: Path, outage: Callable[[RedisServer], None]
 ) -> None:
@@ -211,7 +215,7 @@ def test_a_bus_that_comes_back_with_its_data_has_lost_no_word(
 
 
 @pytest.mark.deep
-@pytest.mark.parametrize("outage", [_killed, lambda bus: bus.ask("FLUSHALL")])
+@pytest.mark.parametrize("outage", [_killed, _LONG(lambda bus: bus.ask("FLUSHALL"))])
 def test_a_call_outlives_a_bus_that_lost_its_data(
     script: dict[str, Turns], tmp_path: Path, outage: Callable[[RedisServer], None]
 ) -> None:
@@ -239,6 +243,7 @@ def test_a_call_outlives_a_bus_that_lost_its_data(
         assert failure["error_type"] == "bus_data_lost"
 
 
+@pytest.mark.long
 @pytest.mark.deep
 def test_processes_wait_for_a_bus_without_dying_or_spinning(tmp_path: Path) -> None:
     with (
@@ -268,6 +273,7 @@ def test_processes_wait_for_a_bus_without_dying_or_spinning(tmp_path: Path) -> N
             time.sleep(0.5)
 
 
+@pytest.mark.long
 @pytest.mark.deep
 def test_calls_that_end_while_the_database_is_away_for_a_minute_are_all_kept(
     postgres_url: str, script: dict[str, Turns], tmp_path: Path

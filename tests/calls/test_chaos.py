@@ -50,6 +50,18 @@ def test_killed_workers_lose_nothing(tmp_path: Path) -> None:
 
 @pytest.mark.deep
 @pytest.mark.parametrize("signal", ["kill", "term", "stop"])
+def test_four_calls_lose_nothing(tmp_path: Path, signal: str) -> None:
+    """kill -9, an orderly end, and zombies."""
+    found = chaos(
+        tmp_path, "--calls", "4", "--every", "4", "--for", "40", "--signal", signal, timeout_s=200
+    )
+    assert_nothing_was_lost(found)
+    assert found["take_over"]["strikes"] >= 9
+
+
+@pytest.mark.deep
+@pytest.mark.long
+@pytest.mark.parametrize("signal", ["kill", "term", "stop"])
 def test_ten_calls_for_two_minutes(tmp_path: Path, signal: str) -> None:
     """The acceptance test: kill -9, an orderly end, and zombies."""
     found = chaos(
@@ -62,6 +74,7 @@ def test_ten_calls_for_two_minutes(tmp_path: Path, signal: str) -> None:
 
 
 @pytest.mark.deep
+@pytest.mark.long
 def test_a_rolling_restart_under_twenty_calls_is_not_heard(tmp_path: Path) -> None:
     found = chaos(tmp_path, "--calls", "20", "--for", "40", "--rolling", timeout_s=400)
     assert_nothing_was_lost(found)
