@@ -1,6 +1,7 @@
-"""Measure Trunkline's own latency, stage by stage, and what a call costs. README.md explains.
+"""Measure what a caller waits for, stage by stage, and what a call costs. README.md explains.
 
     .venv/bin/python bench/latency.py --sut-cpus 0 --load-cpus 1
+    .venv/bin/python bench/latency.py --modes on,off     # speculation; without the barge-ins
 
 Every point becomes a line of JSON in bench/results/, and the tables in bench/README.md are written
 anew. With --profile it says instead where the CPU time of the last point goes.
@@ -9,6 +10,7 @@ anew. With --profile it says instead where the CPU time of the last point goes.
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from pathlib import Path
 
@@ -26,6 +28,7 @@ RECORDINGS = (
 
 def main() -> None:
     options = parse()
+    stay_off(options)
     try:
         if options.profile:
             profiling.run(options)
@@ -40,22 +43,38 @@ def run(options: argparse.Namespace) -> None:
     points = []
     for repeat in range(options.repeats):
         for calls in options.calls:
-            point = measure(options, calls, repeat)
-            table.keep(options.results, point)
-            print(table.line(point), flush=True)
-            points.append(point)
-    print("\n" + table.markdown(points))
+            for point in measure(options, calls, repeat):
+                table.keep(options.results, "latency", point)
+                print(table.line(point), flush=True)
+                points.append(point)
+    tables = table.markdown(points)
+    print("\n" + tables)
     if options.write:
-        table.write(BENCH / "README.md", points)
+        table.write(BENCH / "README.md", "bench", tables)
+
+
+def stay_off(options: argparse.Namespace) -> None:
+    """Leave the CPUs of what is measured alone; so do those started without CPUs of their own."""
+    if options.load_cpus:
+        os.sched_setaffinity(0, {int(cpu) for cpu in options.load_cpus.split(",")})
 
 
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     add = parser.add_argument
+    add("--modes", default="off,on,barge,barge-200", help="agents of agents.yaml")
     add("--calls", default="1,10", help="the points, like 1,10")
     add("--duration", type=float, default=40, help="of a point's window, s")
     add("--repeats", type=int, default=3, help="of all points, in turn")
-    add("--sut-cpus", default="", help="CPUs for Trunkline, like 0 (taskset)")
+    common(parser)
+    add("--profile", action="store_true", help="profile the last point with py-spy instead")
+    return checked(parser)
+
+
+def common(parser: argparse.ArgumentParser) -> None:
+    """The options of everything that takes points."""
+    add = parser.add_argument
+    add("--sut-cpus", default="", help="CPUs for Trunkline, like 0 or 0,1 (taskset)")
     add("--load-cpus", default="", help="CPUs for the phones and the stub")
     add("--stub", type=Path, default=ROOT / "../shared/bench_peers/stub_providers.py")
     add("--stub-python", default=sys.executable,
@@ -65,8 +84,12 @@ def parse() -> argparse.Namespace:
         default=[ROOT / "trunkline/callers" / name for name in RECORDINGS])  # fmt: skip
     add("--results", type=Path, default=BENCH / "results")
     add("--no-write", dest="write", action="store_false", help="leave README.md as it is")
-    add("--profile", action="store_true", help="profile the last point with py-spy instead")
+
+
+def checked(parser: argparse.ArgumentParser) -> argparse.Namespace:
+    """The command line, with its lists and paths as such."""
     options = parser.parse_args()
+    options.modes = options.modes.split(",")
     options.calls = [int(each) for each in options.calls.split(",")]
     if not options.stub.exists():
         parser.error(f"{options.stub}: no such file; name the stub with --stub")

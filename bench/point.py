@@ -1,4 +1,8 @@
-"""One point: a fresh system and a fresh stub, N calls at once, and what came of it."""
+"""One point a mode: N calls at once to a system and a stub started for it, and what came of it.
+
+A mode is an agent of agents.yaml, picked by the number called. All modes of a load are measured on
+the same system, one after the other: what they differ in is not the minute or the process.
+"""
 
 from __future__ import annotations
 
@@ -7,22 +11,36 @@ import platform
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 
 import psutil
 import yaml
-from hangover import hangover_ms
-from processes import ROOT, BenchError, Json, Trunkline, get, lines, running, stub, trunkline
+from processes import (
+    ROOT,
+    BenchError,
+    Json,
+    RefusedError,
+    Trunkline,
+    get,
+    lines,
+    running,
+    stub,
+    trunkline,
+)
 from speech import load
+from vad import hangover_ms
 
-from calls.agent import Agent, Endpointing
-from workers.asr.worker import vad_for
+from calls.agent import Agent
+from media.vad import Kind, vad_of
 
 BENCH = ROOT / "bench"
 #: Above this the phone itself was late, and the point says nothing about Trunkline.
 MAX_SEND_LAG_MS = 10.0
+#: So much of a reply is heard before it is spoken over, s: what the peer's caller waits.
+_BARGE_AFTER_S = 0.6
 _IDLE_S = 5.0
 _RECORDED_S = 30.0
 _STUB_IN_AGENTS = "http://127.0.0.1:9100"
@@ -32,18 +50,30 @@ Opened = Callable[[Trunkline], None]
 
 
 def measure(
-    options: argparse.Namespace, calls: int, repeat: int, opened: Opened | None = None
-) -> Json:
-    """Take one point, after a warm-up call.
+    options: argparse.Namespace,
+    calls: int,
+    repeat: int,
+    *,
+    stages: bool = True,
+    opened: Opened | None = None,
+) -> Iterator[Json]:
+    """Take a point per mode, after a warm-up call, in turn: each repeat begins with another mode.
+
+    `stages`: ask each call's log where its turns' time went.
 
     Raises:
         BenchError: something did not run as it must.
     """
+    first = repeat % len(options.modes)
+    modes = [*options.modes[first:], *options.modes[:first]]
     with tempfile.TemporaryDirectory(prefix="trunkline-bench-") as folder:
         work = Path(folder)
         url = f"http://127.0.0.1:{options.stub_port}"
         agents = work / "agents.yaml"
         agents.write_text((BENCH / "agents.yaml").read_text().replace(_STUB_IN_AGENTS, url))
+        known = {
+            each["name"]: Agent(**each) for each in yaml.safe_load(agents.read_text())["agents"]
+        }
         log = work / "trunkline.log"
         with (
             stub(
@@ -52,42 +82,59 @@ def measure(
             ) as config,
             trunkline(agents, work / "data", cpus=options.sut_cpus, log=log) as sut,
         ):  # fmt: skip
-            phone(options, sut, work, calls=1, duration=1.0, name="warm-up")
+            stub_pid = config.pop("pid")
+            phone(options, sut, work, known[modes[0]], calls=1, duration=1.0, name="warm-up")
             idle = sut.usage()
             time.sleep(_IDLE_S)
             idle_cores = (sut.usage().cpu - idle.cpu) / _IDLE_S
-            get(f"{url}/events?clear=1")
-            window = Window(sut, config.pop("pid"), calls, idle.rss, opened)
-            found = phone(
-                options, sut, work, calls=calls, duration=options.duration, name="call",
-                window=window,
-            )  # fmt: skip
-            stub_lag = get(f"{url}/config")["lag_ms"]
-            config.pop("lag_ms")
-            add_stages(sut, found["calls"])
-        complaints = log.read_text().splitlines()
-    endpointing = Endpointing(
-        **yaml.safe_load((BENCH / "agents.yaml").read_text())["agents"][0]["endpointing"]
-    )
-    agent = Agent(name="bench", endpointing=endpointing)
+            for mode in modes:
+                get(f"{url}/events?clear=1")
+                agent = known[mode]
+                window = Window(sut, stub_pid, calls, idle.rss, opened)
+                found = phone(
+                    options, sut, work, agent, calls=calls, duration=options.duration, name=mode,
+                    window=window,
+                )  # fmt: skip
+                stub_lag = get(f"{url}/config")["lag_ms"]
+                if stages:
+                    add_stages(sut, found["calls"])
+                complaints = log.read_text().splitlines()
+                yield {
+                    "at": datetime.now(UTC).isoformat(timespec="seconds"),
+                    "n": calls,
+                    "mode": mode,
+                    "repeat": repeat,
+                    "machine": f"{psutil.cpu_count()} CPUs ({platform.machine()}), "
+                    f"Python {platform.python_version()}",
+                    "command": " ".join([f"bench/{Path(sys.argv[0]).name}", *sys.argv[1:]]),
+                    "discarded": found["send_lag_p99_ms"] > MAX_SEND_LAG_MS,
+                    **settings(agent),
+                    "hangover_ms": [_hangover(agent.endpointing.vad, file) for file in options.wav],
+                    "stub": {name: value for name, value in config.items() if name != "lag_ms"},
+                    "stub_lag_ms": stub_lag,
+                    "idle_cores": idle_cores,
+                    "log_lines": len(complaints),
+                    "log_tail": complaints[-5:],
+                    **window.found,
+                    **found,
+                }
+
+
+def settings(agent: Agent) -> Json:
+    """What of an agent's configuration its figures depend on."""
+    guessing, how = agent.speculation, agent.endpointing
     return {
-        "at": datetime.now(UTC).isoformat(timespec="seconds"),
-        "n": calls,
-        "repeat": repeat,
-        "machine": f"{psutil.cpu_count()} CPUs ({platform.machine()}), "
-        f"Python {platform.python_version()}",
-        "command": " ".join(["bench/latency.py", *sys.argv[1:]]),
-        "discarded": found["send_lag_p99_ms"] > MAX_SEND_LAG_MS,
-        "silence_ms": endpointing.silence_ms,
-        "hangover_ms": [hangover_ms(vad_for(agent), load(f)) for f in options.wav],
-        "stub": config,
-        "stub_lag_ms": stub_lag,
-        "idle_cores": idle_cores,
-        "log_lines": len(complaints),
-        "log_tail": complaints[-5:],
-        **window.found,
-        **found,
+        "vad": how.vad,
+        "silence_ms": how.silence_ms,
+        "min_speech_ms": how.min_speech_ms,
+        "speculation": guessing.enabled,
+        "guess_after_ms": guessing.after_ms,
     }
+
+
+@cache
+def _hangover(kind: Kind, file: Path) -> int:
+    return hangover_ms(vad_of(kind), load(file))
 
 
 class Window:
@@ -153,6 +200,7 @@ def phone(
     options: argparse.Namespace,
     sut: Trunkline,
     work: Path,
+    agent: Agent,
     *,
     calls: int,
     duration: float,
@@ -162,7 +210,8 @@ def phone(
     """Let the phones call, and give what they found."""
     command = [
         sys.executable, str(BENCH / "phone.py"), sut.sip, "--calls", str(calls),
-        "--duration", str(duration), "--name", name,
+        "--called", agent.name, "--duration", str(duration), "--name", name,
+        *(("--barge-after", str(_BARGE_AFTER_S)) if agent.name.startswith("barge") else ()),
         "--wav", *(str(file) for file in options.wav),
     ]  # fmt: skip
     found: Json = {}
@@ -182,7 +231,8 @@ def phone(
     if not found:
         raise BenchError(f"the phone had no result: {log.read_text()[-1000:]}")
     if unanswered := [call for call in found["calls"] if "INVITE" in str(call["errors"])]:
-        raise BenchError(f"calls were not answered: {unanswered}")
+        refusals = sorted({error for call in unanswered for error in call["errors"]})
+        raise RefusedError(f"{len(unanswered)} calls were not answered: {', '.join(refusals)}")
     return found
 
 
@@ -210,6 +260,7 @@ def add_stages(sut: Trunkline, calls: list[Json]) -> None:
             if len(same) == 1 and same[0]["voice_to_voice_ms"] is not None:
                 turn["stages_ms"] = same[0]["stages_ms"]
                 turn["logged_ms"] = same[0]["voice_to_voice_ms"]
+                turn["guesses_withdrawn"] = same[0]["guesses_withdrawn"]
 
 
 def _ms(moment: str) -> float:

@@ -27,6 +27,10 @@ class BenchError(Exception):
     """The measurement cannot be made; the message says what to mend."""
 
 
+class RefusedError(BenchError):
+    """Calls were not answered."""
+
+
 def pinned(command: list[str], cpus: str) -> list[str]:
     """A command line that keeps a process, and those it starts, on these CPUs ("" for any)."""
     return ["taskset", "--cpu-list", cpus, *command] if cpus else command
@@ -187,6 +191,10 @@ def trunkline(agents: Path, data_dir: Path, *, cpus: str, log: Path) -> Iterator
         "TRUNKLINE_LOG_LEVEL": "warning",
         "TRUNKLINE_LOG_FORMAT": "json",
         "TRUNKLINE_DRAIN_SECONDS": "1",
+        # What is measured is the machine's limit, not the one that protects it.
+        "TRUNKLINE_ASR_CAPACITY": "500",
+        "TRUNKLINE_LLM_CAPACITY": "500",
+        "TRUNKLINE_TTS_CAPACITY": "500",
     }
     command = [sys.executable, "-m", "trunkline", "up", "--json"]
     with running(command, cpus=cpus, env=env, log=log) as process:

@@ -1,4 +1,4 @@
-"""Where the CPU time goes: py-spy on the ingress and on the workers, at the last point.
+"""Where the CPU time goes: py-spy on the ingress and on the workers, at the last point and mode.
 
 Only samples that hold the interpreter's lock are counted, without stopping the process: sleeping
 in the kernel is no sample, and what libuv does with the lock let go (polling) is none either. Read
@@ -40,7 +40,8 @@ def run(options: argparse.Namespace) -> None:
                     stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
                 )  # fmt: skip
 
-        point = measure(options, options.calls[-1], 0, opened)
+        options.modes = options.modes[-1:]
+        (point,) = measure(options, options.calls[-1], 0, stages=False, opened=opened)
         for role, spy in spies.items():
             _, said = spy.communicate(timeout=30)
             if spy.returncode:
@@ -48,7 +49,7 @@ def run(options: argparse.Namespace) -> None:
             used = point["cpu_by_role"][role]
             print(
                 f"\n## {role}: {used['user']:.2f} s user and {used['system']:.2f} s system "
-                f"per call-minute, at {point['n']} calls"
+                f"per call-minute, at {point['n']} calls, mode {point['mode']}"
             )
             print(summary(Path(folder, role).read_text()))
 

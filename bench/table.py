@@ -3,54 +3,85 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from statistics import median
 
+from figures import (
+    beyond,
+    beyond_idle,
+    count,
+    errors,
+    floor,
+    in_turn,
+    nominal,
+    own,
+    quantile,
+    reactions,
+    short,
+    turns_of,
+    unseen,
+    v2v,
+    withdrawn,
+)
 from processes import BenchError, Json
 
 from calls.timing import STAGES
 
-BEGIN = "<!-- bench:begin, written by bench/latency.py -->"
-END = "<!-- bench:end -->"
 #: Other work on the machine, in cores, above which the figures are called provisional.
 QUIET_CORES = 0.1
-#: What ../shared's performance.md asks for, without speculation.
+#: What ../shared's performance.md asks for, and what Pipecat 1.14 had at 10 calls (Silero VAD,
+#: 200 ms; ../shared/bench_peers/results_pipecat.jsonl).
 _AIMS = {
-    "own": "20 / 40",
-    "cpu": "0.4",
-    "rss": "1",
-    "gaps": "0",
+    "v2v": ("260 / 300 (on)", "523 / 547"),
+    "own": ("20 / 40", "143 / 167"),
+    "cpu": ("0.4", "1.6 to 2.25"),
+    "rss": ("1", "12"),
+    "gaps": ("0", "0"),
+    "barge": ("230 / 260, 200 ms start", "382 / 604"),
 }
+_PEER_NOTE = (
+    "\n\n\\* At 10 calls; it has no speculation. Another hour, the same stub, one pinned core."
+)
+Column = tuple[int, str]
+"""Calls, and the mode."""
+Columns = dict[Column, list[Json]]
 
 
-def keep(folder: Path, point: Json) -> None:
+def keep(folder: Path, kind: str, point: Json) -> None:
     """Add the point to the day's file."""
     folder.mkdir(exist_ok=True)
-    with (folder / f"latency-{point['at'][:10]}.jsonl").open("a") as file:
+    with (folder / f"{kind}-{point['at'][:10]}.jsonl").open("a") as file:
         file.write(json.dumps(point) + "\n")
 
 
 def line(point: Json) -> str:
     """A point in one line, while others are still to come."""
-    own = _own([point])
     return (
-        f"{point['n']:>3} calls: {len(own)} turns, own latency {_p(own)} ms, "
-        f"{point['cpu_s_per_call_minute']:.2f} CPU-s a call-minute, "
-        f"{_count([point], 'gap')} gaps, errors {_errors([point]) or 'none'}, "
+        f"{point['n']:>3} calls, {point['mode']}: {len(turns_of([point]))} turns, "
+        f"voice to voice {p50_95(v2v([point]))}, own {p50_95(own([point]))}"
+        + (f", barge-in {p50_95(reactions([point]))}" if reactions([point]) else "")
+        + f" ms, {point['cpu_s_per_call_minute']:.2f} CPU-s a call-minute, "
+        f"{point['sut_cores']:.2f} cores, "
+        f"{count([point], 'gap')} gaps, errors {errors([point]) or 'none'}, "
         f"send lag p99 {point['send_lag_p99_ms']:.1f} ms, others {point['other_cores']:.2f} cores, "
         f"{point['log_lines']} log lines" + (" DISCARDED" if point["discarded"] else "")
     )
 
 
-def write(readme: Path, points: Sequence[Json]) -> None:
-    """Put the tables between the markers."""
-    text = readme.read_text("utf-8")
-    before, begin, rest = text.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not (begin and end):
-        raise BenchError(f"{readme} has lost its markers: {BEGIN} and {END}")
-    readme.write_text(f"{before}{BEGIN}\n{markdown(points)}\n{END}{after}", "utf-8")
+def write(readme: Path, name: str, text: str) -> None:
+    """Put the tables between the markers of that name.
+
+    Raises:
+        BenchError: the markers are not there.
+    """
+    page = readme.read_text("utf-8")
+    between = re.compile(rf"(<!-- {name}:begin.*?-->\n).*(<!-- {name}:end -->)", re.DOTALL)
+    page, found = between.subn(lambda markers: f"{markers[1]}{text}\n{markers[2]}", page)
+    if not found:
+        raise BenchError(f"{readme} has lost its markers: {name}:begin and {name}:end")
+    readme.write_text(page, "utf-8")
 
 
 def markdown(points: Sequence[Json]) -> str:
@@ -59,22 +90,30 @@ def markdown(points: Sequence[Json]) -> str:
     Raises:
         BenchError: no point is left of those that the phone was in time for.
     """
+    good = kept(points)
+    names = dict.fromkeys((p["n"], p["mode"]) for p in sorted(good, key=lambda p: p["n"]))
+    columns = {name: [p for p in good if (p["n"], p["mode"]) == name] for name in names}
+    plain = {name: p for name, p in columns.items() if not reactions(p)}
+    barges = {name: p for name, p in columns.items() if reactions(p)}
+    tables = [setting(points)]
+    if plain:
+        tables += [_headline(plain), _stages(plain), _roles(plain), _bus(plain)]
+    if barges:
+        tables.insert(2 if plain else 1, _barges(barges))
+    return "\n\n".join(tables)
+
+
+def kept(points: Sequence[Json]) -> list[Json]:
+    """Those that the phone was in time for. Raises BenchError when none was."""
     good = [point for point in points if not point["discarded"]]
     if not good:
         raise BenchError("every point was discarded: the phones were late. Is the machine busy?")
-    columns = {n: [p for p in good if p["n"] == n] for n in sorted({p["n"] for p in good})}
-    return "\n\n".join(
-        [
-            _setting(points, good),
-            _headline(columns),
-            _stages(columns),
-            _roles(columns),
-            _bus(columns),
-        ]
-    )
+    return good
 
 
-def _setting(points: Sequence[Json], good: Sequence[Json]) -> str:
+def setting(points: Sequence[Json]) -> str:
+    """What the points were taken on."""
+    good = kept(points)
     first = good[0]
     others = max(point["other_cores"] for point in good)
     state = (
@@ -82,12 +121,11 @@ def _setting(points: Sequence[Json], good: Sequence[Json]) -> str:
         if others > QUIET_CORES
         else f"Other work on this machine used at most {others:.2f} cores meanwhile."
     )
-    counts = {n: sum(p["n"] == n for p in good) for n in sorted({p["n"] for p in good})}
-    repeats = ", ".join(f"{times} x {n}" for n, times in counts.items())
+    repeats = max(point["repeat"] for point in good) + 1
     return (
-        f"{first['at'][:10]}, {first['machine']}; `{first['command']}`; windows of "
-        f"{first['window_s']:.0f} s (repeats x calls): {repeats}"
-        f"{_discards(len(points) - len(good))}. {state}"
+        f"{first['at'][:10]}, {first['machine']}; `{first['command']}`; "
+        f"{repeats} window{'s' if repeats > 1 else ''} of {first['window_s']:.0f} s each"
+        f"{_discards(len(points) - len(good))}; VAD {first['vad']}. {state}"
     )
 
 
@@ -95,37 +133,44 @@ def _discards(count: int) -> str:
     return f"; {count} discarded, the phones were late" if count else ""
 
 
-def _headline(columns: dict[int, list[Json]]) -> str:
+def _headline(columns: Columns) -> str:
     def row(name: str, aim: str, cell: Callable[[list[Json]], str]) -> list[str]:
-        return [name, *(cell(points) for points in columns.values()), aim]
+        return [name, *(cell(points) for points in columns.values()), *_AIMS.get(aim, (aim, ""))]
 
-    return _table(
-        ["", *(_calls(n) for n in columns), "aim"],
+    return markdown_table(
+        ["speculation", *map(_name, columns), "aim", "Pipecat 1.14*"],
         [
-            row("turns", "", lambda p: str(len(_turns(p)))),
+            row("turns", "", lambda p: str(len(turns_of(p)))),
+            row("**voice to voice, ms, p50 / p95**", "v2v", lambda p: p50_95(v2v(p))),
+            row("the same, p99", "", lambda p: f"{quantile(v2v(p), 0.99):.1f}"),
+            row("floor: waits and providers, ms", "", lambda p: f"{floor(p[0]):.0f}"),
+            row("**own latency: beyond that floor**", "", lambda p: p50_95(own(p))),
             row(
-                "voice to voice, ms, p50 / p95", "",
-                lambda p: _p(turn["voice_to_voice_ms"] for turn in _turns(p)),
+                "**beyond one thing after the other**", "own",
+                lambda p: p50_95(beyond(p, in_turn(p[0]))),
             ),
-            row("floor: silence and providers, ms", "", lambda p: f"{_floor(p[0]):.0f}"),
-            row("**own latency, ms, p50 / p95**", _AIMS["own"], lambda p: _p(_own(p))),
-            row("replies with a gap", _AIMS["gaps"], lambda p: str(_count(p, "gap"))),
+            row(
+                "beyond the end-of-turn wait alone", "",
+                lambda p: p50_95(beyond(p, p[0]["silence_ms"])),
+            ),
+            row("guesses withdrawn, per turn", "", withdrawn),
+            row("replies with a gap", "gaps", lambda p: str(count(p, "gap"))),
             row(
                 "longest wait for a packet in a reply, ms", "",
-                lambda p: f"{max(turn['longest_wait_ms'] for turn in _turns(p)):.0f}",
+                lambda p: f"{max(turn['longest_wait_ms'] for turn in turns_of(p)):.0f}",
             ),
-            row("cut-short replies", "0", lambda p: str(_short(p))),
-            row("other errors", "none", lambda p: _errors(p) or "none"),
+            row("cut-short replies", "0", lambda p: str(short(p))),
+            row("other errors", "none", lambda p: errors(p) or "none"),
             row(
-                "**CPU-s per call-minute, all processes**", _AIMS["cpu"],
+                "**CPU-s per call-minute, all processes**", "cpu",
                 lambda p: _range([point["cpu_s_per_call_minute"] for point in p]),
             ),
             row(
                 "the same, beyond the idle system's", "",
-                lambda p: _range([_beyond_idle(point) for point in p]),
+                lambda p: _range([beyond_idle(point) for point in p]),
             ),
             row(
-                "RSS per call, all processes, MB", _AIMS["rss"],
+                "RSS per call, all processes, MB", "rss",
                 lambda p: _range([point["rss_per_call_mb"] for point in p]),
             ),
             row(
@@ -138,49 +183,61 @@ def _headline(columns: dict[int, list[Json]]) -> str:
                 lambda p: f"{max(point['send_lag_p99_ms'] for point in p):.1f}",
             ),
         ],
+    ) + _PEER_NOTE  # fmt: skip
+
+
+def _barges(columns: Columns) -> str:
+    def row(name: str, aim: str, cell: Callable[[list[Json]], str]) -> list[str]:
+        return [name, *(cell(points) for points in columns.values()), *_AIMS.get(aim, (aim, ""))]
+
+    starts = [f"{_calls(n)}, {p[0]['min_speech_ms']} ms start" for (n, _), p in columns.items()]
+    return markdown_table(
+        ["barge-in", *starts, "aim", "Pipecat 1.14*"],
+        [
+            row("replies spoken over", "", lambda p: str(len(reactions(p)))),
+            row(
+                "**first speech frame sent -> last tone received, ms, p50 / p95**", "barge",
+                lambda p: p50_95(reactions(p)),
+            ),
+            row("the same, p99", "", lambda p: f"{quantile(reactions(p), 0.99):.1f}"),
+            row("voice to voice of the answer to it", "", lambda p: p50_95(v2v(p))),
+            row("errors", "none", lambda p: errors(p) or "none"),
+        ],
     )  # fmt: skip
 
 
-def _stages(columns: dict[int, list[Json]]) -> str:
-    nominal = _nominal(next(iter(columns.values()))[0])
+def _stages(columns: Columns) -> str:
+    given = nominal(next(iter(columns.values()))[0])
     rows = []
     for stage in STAGES:
         cells = [
-            _p(turn["stages_ms"][stage] for turn in _turns(points) if "stages_ms" in turn)
+            p50_95(turn["stages_ms"][stage] for turn in turns_of(points) if "stages_ms" in turn)
             for points in columns.values()
         ]
-        rows.append([f"`{stage}`", f"{nominal.get(stage, 0):.0f}", *cells])
-    unseen = {n: [_unseen(point) for point in points] for n, points in columns.items()}
+        rows.append([f"`{stage}`", f"{given.get(stage, 0):.0f}", *cells])
+    before = {n: [unseen(point) for point in points] for n, points in columns.items()}
     for place, name in enumerate(("VAD hangover*", "jitter buffer, the way*")):
         rows.append(
             [
                 name,
                 "0",
-                *(_p(turn[place] for point in p for turn in point) for p in unseen.values()),
+                *(p50_95(turn[place] for point in p for turn in point) for p in before.values()),
             ]
         )
-    missing = sum("stages_ms" not in turn for points in columns.values() for turn in _turns(points))
-    note = "\n\n\\* Not in the log: its clock starts with the last frame the VAD calls speech."
+    missing = sum(
+        "stages_ms" not in turn for points in columns.values() for turn in turns_of(points)
+    )
+    note = (
+        "\n\n\\* Not in the log: its clock starts with the last frame the VAD calls speech. "
+        '"Given" is without speculation; with it, what was done during the wait takes 0.'
+    )
     note += f"\n\n{missing} turns could not be found in their call's log." if missing else ""
     return (
-        _table(["stage, ms, p50 / p95", "given", *(_calls(n) for n in columns)], rows) + note
+        markdown_table(["stage, ms, p50 / p95", "given", *map(_name, columns)], rows) + note
     )  # fmt: skip
 
 
-def _unseen(point: Json) -> list[tuple[float, float]]:
-    """Of each turn, what passed before the log's clock began, ms: the VAD's hangover as measured
-    alone with the same recording (hangover.py), and the rest.
-    """
-    unseen = []
-    for turn in _turns([point]):
-        if "logged_ms" in turn:
-            hangover = point["hangover_ms"][turn["recording"]]
-            rest = turn["voice_to_voice_ms"] - turn["logged_ms"] - hangover
-            unseen.append((hangover, rest))
-    return unseen
-
-
-def _roles(columns: dict[int, list[Json]]) -> str:
+def _roles(columns: Columns) -> str:
     rows = []
     for role in next(iter(columns.values()))[0]["cpu_by_role"]:
         cells = [
@@ -191,12 +248,12 @@ def _roles(columns: dict[int, list[Json]]) -> str:
             for points in columns.values()
         ]
         rows.append([role, *cells])
-    return _table(
-        ["CPU-s per call-minute, user + system", *(_calls(n) for n in columns)], rows
+    return markdown_table(
+        ["CPU-s per call-minute, user + system", *map(_name, columns)], rows
     )  # fmt: skip
 
 
-def _bus(columns: dict[int, list[Json]]) -> str:
+def _bus(columns: Columns) -> str:
     """The commands that the bus is given most."""
 
     def rate(points: list[Json], name: str) -> float:
@@ -205,61 +262,24 @@ def _bus(columns: dict[int, list[Json]]) -> str:
     names = {name for p in columns.values() for point in p for name in point["bus_commands_per_s"]}
     busiest = sorted(names, key=lambda name: -max(rate(p, name) for p in columns.values()))
     rows = [[name, *(f"{rate(p, name):.1f}" for p in columns.values())] for name in busiest[:8]]
-    return _table(["bus commands per second", *(_calls(n) for n in columns)], rows)
-
-
-def _nominal(point: Json) -> dict[str, float]:
-    """What a stage takes by configuration, ms."""
-    stub = point["stub"]
-    return {
-        "endpoint": point["silence_ms"],
-        "asr": stub["asr_ms"],
-        "llm_first_token": stub["llm_ms"],
-        "llm_sentence": stub["llm_first_sentence_ms"] - stub["llm_ms"],
-        "tts_first_audio": stub["tts_ms"],
-    }
-
-
-def _floor(point: Json) -> float:
-    return sum(_nominal(point).values())
-
-
-def _turns(points: Iterable[Json]) -> list[Json]:
-    return [turn for point in points for call in point["calls"] for turn in call["turns"]]
-
-
-def _own(points: Sequence[Json]) -> list[float]:
-    return [turn["voice_to_voice_ms"] - _floor(points[0]) for turn in _turns(points)]
-
-
-def _count(points: Sequence[Json], what: str) -> int:
-    return sum(turn[what] for turn in _turns(points))
-
-
-def _short(points: Sequence[Json]) -> int:
-    whole = points[0]["stub"]["reply_tone_ms"]
-    return sum(turn["tone_ms"] < 0.95 * whole for turn in _turns(points))
-
-
-def _beyond_idle(point: Json) -> float:
-    return float(point["cpu_s_per_call_minute"] - point["idle_cores"] * 60 / point["n"])
-
-
-def _errors(points: Sequence[Json]) -> str:
-    errors = [error for point in points for call in point["calls"] for error in call["errors"]]
-    return ", ".join(f"{errors.count(error)} x {error}" for error in sorted(set(errors)))
+    return markdown_table(["bus commands per second", *map(_name, columns)], rows)
 
 
 def _calls(n: int) -> str:
     return f"{n} call{'s' if n > 1 else ''}"
 
 
-def _p(values: Iterable[float]) -> str:
+def _name(column: Column) -> str:
+    n, mode = column
+    return f"{_calls(n)}, {mode}"
+
+
+def p50_95(values: Iterable[float]) -> str:
+    """The median and the 95th percentile, as the tables show them."""
     ordered = sorted(values)
     if not ordered:
         return "-"
-    p50, p95 = (ordered[min(len(ordered) - 1, int(p * len(ordered)))] for p in (0.5, 0.95))
-    return f"{p50:.1f} / {p95:.1f}"
+    return f"{quantile(ordered, 0.5):.1f} / {quantile(ordered, 0.95):.1f}"
 
 
 def _range(values: Sequence[float]) -> str:
@@ -267,6 +287,7 @@ def _range(values: Sequence[float]) -> str:
     return middle if len(values) == 1 else f"{middle} ({min(values):.2f} to {max(values):.2f})"
 
 
-def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+def markdown_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A table of cells."""
     lines = [head, ["---"] * len(head), *rows]
     return "\n".join("| " + " | ".join(cells) + " |" for cells in lines)

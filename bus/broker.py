@@ -103,8 +103,17 @@ class Topics:
 
 
 def make_broker(url: str, **options: Any) -> RedisBroker:
-    """A FastStream broker on the bus. What it says of each message is for debugging."""
+    """A FastStream broker on the bus. What it says of each message is for debugging.
+
+    Handlers take what their subscriber's decoder gives and nothing else (`apply_types`): to inject
+    the message, FastStream sends every job through a thread and back.
+    """
     logger = logging.getLogger("faststream")
     return RedisBroker(
-        url, logger=logger, log_level=logging.DEBUG, **connection_options(url), **options
+        url,
+        logger=logger,
+        log_level=logging.DEBUG,
+        apply_types=False,
+        **connection_options(url),
+        **options,
     )

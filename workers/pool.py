@@ -38,6 +38,11 @@ _MAX_FAILURES: Final = 5
 _NEVER_MS: Final = 10**12
 
 
+async def _as_it_came(message: RedisStreamMessage) -> RedisStreamMessage:
+    """A decoder: a handler needs the entry's id beside its body."""
+    return message
+
+
 class Pool(Generic[J]):
     """This process's share of a pool's work.
 
@@ -97,7 +102,10 @@ class Pool(Generic[J]):
         )
         for stream, handler in ((fresh, self._take), (abandoned, self._take_over)):
             subscriber: Any = self._session.broker.subscriber(
-                stream=stream, ack_policy=AckPolicy.MANUAL, title=f"{self.name}{handler.__name__}"
+                stream=stream,
+                ack_policy=AckPolicy.MANUAL,
+                decoder=_as_it_came,
+                title=f"{self.name}{handler.__name__}",
             )
             subscriber(handler)
             self._subscribers.append(subscriber)

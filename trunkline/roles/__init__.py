@@ -8,6 +8,7 @@ it needs and no more.
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import signal
 import socket
@@ -113,6 +114,7 @@ async def _work(
             stack.push_async_callback(endpoint.close)
             running.addresses["metrics"] = f"http://{endpoint.host}:{endpoint.port}"
         showing = asyncio.create_task(session.presence.keep_showing(process), name="presence")
+        _settle()
         life.up.set()
         ready(running.addresses)
         _log.info("role.ready", **_public(running))
@@ -125,6 +127,16 @@ async def _work(
         showing.cancel()
         with suppress(BusError):
             await session.presence.hide(process())
+
+
+def _settle() -> None:
+    """Take what the role is made of out of the collector's sight: it stays until the end.
+
+    A full collection goes through some 150,000 objects of it, and finds nothing: 35 ms, nearly two of
+    the 20 ms beats of an ingress.
+    """
+    gc.collect()
+    gc.freeze()
 
 
 def _public(running: Running) -> dict[str, object]:
