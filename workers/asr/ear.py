@@ -62,11 +62,13 @@ class PhoneEar:
         pcm = g711.decode(frame.payload, frame.codec)
         if frame.agent_level != SILENT:
             self._agent_until = frame.position + FRAME_SAMPLES
-        speech = self.vad.is_speech(pcm)
+        voice = speech = self.vad.is_speech(pcm)
         if self.echo is not None:
             # The gate learns from every frame, speech or not.
-            speech = self.echo.may_be_caller(pcm, frame.agent_level) and speech
-        self.evidence.add(pcm, speech, self.vad.probability)
+            speech = self.echo.may_be_caller(pcm, frame.agent_level) and voice
+        # Over the agent the gate lets only the loud middle of a word through. By that alone, whose
+        # level hardly moves, a "no" would be noise.
+        self.evidence.add(pcm, voice, self.vad.probability)
         return pcm, speech
 
     def begin(self) -> None:

@@ -2,10 +2,11 @@
 
 English, on the CPU, with nothing to download: the acoustic model comes with the package. It knows
 what callers are expected to say and nothing else: the language model is made from the phrases of
-the rules responder and from `options.phrases`, the dictionary holds their words only. That makes it
-accurate (a few % of words wrong on clear telephone speech) and fast (a final within 1 ms of the
-last audio, 0.03 s of CPU per second of speech, 10 to 30 ms to load), and it makes whatever else
-is said come out as nonsense, of low confidence.
+the rules responder, from `options.phrases` and from what listeners say (`LISTENING` and the agent's
+own backchannels), the dictionary holds their words only. That makes it accurate (a few % of words
+wrong on clear telephone speech) and fast (a final within 1 ms of the last audio, 0.03 s of CPU per
+second of speech, 10 to 30 ms to load), and it makes whatever else is said come out as nonsense, of
+low confidence.
 
 **Confidence.** PocketSphinx's own `hyp().prob` is a posterior over the word lattice, and is always
 1.0 without the `bestpath` pass that a fast final leaves out. What gives strangers to the domain
@@ -57,6 +58,10 @@ _ARPABET = frozenset([
     "UW", "V", "W", "Y", "Z", "ZH",
 ])  # fmt: skip
 
+#: What everybody says who listens. Who does not know "mhm" hears other words there, and so a turn that
+#: ends the agent's answer.
+LISTENING = ("yeah", "okay", "mhm", "hm", "uh huh", "right", "i see", "got it")
+
 #: The mean cepstrum of telephone speech, from which live normalisation starts: the model's own is
 #: that of wide-band recordings, and takes some seconds of an utterance to forget.
 _TELEPHONE_MEAN = "48,6,5.6,22,4.2,2.8,1.8,2.9,-12.4,7.8,-3.6,9.1,-2"
@@ -86,8 +91,12 @@ class PocketSphinxOptions(Options):
 class PocketSphinxTranscriber:
     """Listens with a pool of decoders, each hearing one utterance at a time."""
 
-    def __init__(self, model: LanguageModel, dictionary: str, max_decoders: int) -> None:
+    def __init__(
+        self, model: LanguageModel, expected: LanguageModel, dictionary: str, max_decoders: int
+    ) -> None:
+        """`model` is of all that is understood, `expected` of the agent's own phrases alone."""
         self.model = model
+        self.expected = expected
         self._dictionary = dictionary
         self._max_decoders = max_decoders
         self._idle: list[Any] = []
@@ -191,7 +200,7 @@ class PocketSphinxUtterance:
             return Transcript("")
         heard = [word for word, _ in spoken]
         frames = sum(count for _, count in spoken)
-        return Transcript(" ".join(heard), confidence(self._transcriber.model, heard, frames))
+        return Transcript(" ".join(heard), confidence(self._transcriber.expected, heard, frames))
 
     async def cancel(self) -> None:
         """Forget it."""
@@ -251,10 +260,12 @@ def transcriber(ask: Ask) -> PocketSphinxTranscriber:
             "callers say, or use another transcriber",
             error_type="refused",
         )
-    model = LanguageModel(words(phrase) for phrase in phrases)
+    expected = LanguageModel(words(phrase) for phrase in phrases)
+    listening = (*LISTENING, *ask.agent.interruption.backchannels)
+    model = LanguageModel(words(phrase) for phrase in (*phrases, *listening))
     own = {word.casefold(): sounds for word, sounds in options.pronunciations.items()}
     return PocketSphinxTranscriber(
-        model, _dictionary(model.words, own, where), options.max_decoders
+        model, expected, _dictionary(model.words, own, where), options.max_decoders
     )
 
 
