@@ -106,10 +106,12 @@ def started_by_up(data: Path, *arguments: str, **more: str) -> Iterator[Installa
 
 
 @contextmanager
-def started_by_hand(data: Path, bus_url: str, database_url: str) -> Iterator[Installation]:
+def started_by_hand(
+    data: Path, bus_url: str, database_url: str, **more: str
+) -> Iterator[Installation]:
     """Each role its own process, as README says for more than one machine."""
     environment, sip_port = settings(
-        data, TRUNKLINE_BUS_URL=bus_url, TRUNKLINE_DATABASE_URL=database_url
+        data, TRUNKLINE_BUS_URL=bus_url, TRUNKLINE_DATABASE_URL=database_url, **more
     )
     installation = Installation(environment, sip_port, data)
     installation.trunkline("migrate")
@@ -136,6 +138,20 @@ def started_by_hand(data: Path, bus_url: str, database_url: str) -> Iterator[Ins
     finally:
         for process in reversed(roles):
             stop(process)
+
+
+@contextmanager
+def role_of(installation: Installation, role: str) -> Iterator[subprocess.Popen[bytes]]:
+    """One more process of a role, beside those that the installation was started with."""
+    with (installation.data / f"{role}-more.log").open("w") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "trunkline", role],
+            env=installation.environment, cwd=installation.data, stdout=log, stderr=log,
+        )  # fmt: skip
+    try:
+        yield process
+    finally:
+        stop(process)
 
 
 def stop(process: subprocess.Popen[Any]) -> None:
