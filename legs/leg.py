@@ -177,7 +177,7 @@ class Leg:
                 self._playout.resume()
                 self._interruption_was("resumed")
             case e.GuessWithdrawn():
-                self._wasted(self._playout.withdraw(reply_id(event.turn, event.revision)))
+                self._withdrawn(reply_id(event.turn, event.revision))
             case e.TurnEnded():
                 self._turn_ended(event)
             case e.SentenceReady(protected=True):
@@ -199,6 +199,11 @@ class Leg:
             if self._farewell is not None and turn_of(self._farewell) < event.turn:
                 self._farewell, self._farewell_by = None, float("inf")
         self._wasted(self._playout.confirm(reply_id(event.turn, event.revision)))
+
+    def _withdrawn(self, reply: ReplyId) -> None:
+        self._wasted(self._playout.withdraw(reply))
+        if self._farewell == reply:
+            self._farewell = None
 
     def _pause(self, now_ms: float) -> None:
         self._playout.pause(self.position, now_ms)

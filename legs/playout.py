@@ -147,9 +147,9 @@ class Playout:
         self._urgent = aside
 
     def complete(self, reply: ReplyId) -> bool:
-        """Has all of the reply been played?"""
+        """Has all of the reply been played? One that may not be heard yet has not."""
         known = self._replies.get(reply)
-        return known is not None and known.complete
+        return known is not None and known.complete and self._released(reply)
 
     @property
     def paused(self) -> bool:

@@ -160,6 +160,21 @@ def test_a_farewell_without_words_ends_the_call() -> None:
     assert call.phone.hung_up == 1
 
 
+def test_a_farewell_to_a_guess_waits_for_the_turn_and_goes_with_the_guess() -> None:
+    bye = e.ActionRequested(at=0.0, reply=ReplyId("1.0"), action="hangup")
+    call = Call()
+    call.happens(guessed(1, 0), reply_started("1.0"), bye, reply_ended("1.0", 0))
+    call.ticks(3)
+    assert call.phone.hung_up == 0
+    call.happens(withdrawn(1, 0), turn(1, revision=0))
+    call.ticks(3)
+    assert call.phone.hung_up == 0
+    right = Call()
+    right.happens(guessed(1, 0), reply_started("1.0"), bye, reply_ended("1.0", 0), turn(1))
+    right.ticks(1)
+    assert right.phone.hung_up == 1
+
+
 def test_each_pressed_key_is_a_fact_of_its_own() -> None:
     call = Call()
     call.ticks(3)
