@@ -60,8 +60,12 @@ class Sentence:
 
     @property
     def heard_text(self) -> str:
-        """The words the caller has heard, as far as the audio heard tells."""
-        if self.finished:
+        """The words the caller has heard, as far as the audio heard tells.
+
+        A protected sentence counts as heard once it plays: whoever answers the words said over it
+        is heard after its end.
+        """
+        if self.finished or (self.protected and self.playing is not None):
             return self.text
         if not self.samples or not self.heard_samples:
             return ""
@@ -314,6 +318,8 @@ class Conversation:
     def _(self, event: e.SpeechDropped) -> None:
         if self.speech is not None and self.speech.turn == event.turn:
             self.speech = None
+        if (turn := self.turns.get(event.turn)) is not None and turn.ended is None:
+            turn.partial = ""  # it was said, and is no turn's words
         self._active(event)
 
     @apply.register

@@ -84,6 +84,8 @@ class Leg:
         self._farewell_by = float("inf")
         #: The playback was stopped, and nobody knows yet what for.
         self._interrupted = False
+        #: Where the last key was pressed (samples). Until it is a turn no cough resumes the agent.
+        self._last_key = -1
         self._conversation: Conversation | None = None
         #: Asides that the engine has not had spoken yet, and all that were due.
         self.asides: list[DueAside] = []
@@ -116,6 +118,7 @@ class Leg:
                 )
             )
         if heard.keys and self.agent.barge_in and self.agent.keypad.enabled:
+            self._last_key = position + len(heard.keys) - 1
             self._pause(now_ms)
         if self._seq % _PATIENCE_FRAMES == 0:
             self._be_patient(now_ms, deaf=deaf)
@@ -151,11 +154,16 @@ class Leg:
             self._farewell, self._farewell_by = due.reply, now_ms + _FAREWELL_MS
 
     def _say_farewell(self, now_ms: float) -> None:
-        if self._farewell is None:
+        if self._farewell is None or self._is_answered():
             return
         if self._playout.complete(self._farewell) or now_ms >= self._farewell_by:
             self._farewell = None
             self._carrier.hang_up()
+
+    def _is_answered(self) -> bool:
+        """Does the caller speak, whom the agent says goodbye to because they did not?"""
+        spoken = self._conversation is not None and self._conversation.speech is not None
+        return spoken and self._farewell is not None and is_aside(self._farewell)
 
     def audio_came(self, entries: Entries) -> None:
         """New entries of `{call}:out`."""
@@ -173,7 +181,7 @@ class Leg:
         match event:
             case e.SpeechStarted() if self.agent.barge_in:
                 self._pause(self._now_ms())
-            case e.SpeechDropped():
+            case e.SpeechDropped() if self._last_key <= conversation.keyed_until:
                 self._playout.resume()
                 self._interruption_was("resumed")
             case e.GuessWithdrawn():
@@ -196,8 +204,11 @@ class Leg:
             self._playout.drop_before(event.turn, self.position, self._now_ms())
             self._drain_ledger()
             self._interruption_was("dropped")
-            if self._farewell is not None and turn_of(self._farewell) < event.turn:
-                self._farewell, self._farewell_by = None, float("inf")
+        farewell = self._farewell
+        if farewell is not None and turn_of(farewell) < event.turn and (
+            self.agent.barge_in or is_aside(farewell)
+        ):  # fmt: skip
+            self._farewell, self._farewell_by = None, float("inf")
         self._wasted(self._playout.confirm(reply_id(event.turn, event.revision)))
 
     def _withdrawn(self, reply: ReplyId) -> None:

@@ -58,8 +58,8 @@ _ARPABET = frozenset([
     "UW", "V", "W", "Y", "Z", "ZH",
 ])  # fmt: skip
 
-#: What everybody says who listens. Who does not know "mhm" hears other words there, and so a turn that
-#: ends the agent's answer.
+#: What everybody says who listens. Who does not know "mhm" hears other words there, and so a turn
+#: that ends the agent's answer.
 LISTENING = ("yeah", "okay", "mhm", "hm", "uh huh", "right", "i see", "got it")
 
 #: The mean cepstrum of telephone speech, from which live normalisation starts: the model's own is

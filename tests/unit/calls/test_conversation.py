@@ -197,6 +197,40 @@ def test_a_protected_sentence_is_wanted_once_it_has_begun() -> None:
     assert not call.is_wanted(ReplyId("1.0"), 0)
 
 
+def test_a_protected_sentence_that_plays_will_have_been_heard() -> None:
+    """The words said over it are answered before it is over."""
+    call = Conversation.of(
+        [
+            started(),
+            turn(1, "how much"),
+            e.SentenceReady(
+                at=1, reply=ReplyId("1.0"), index=0, text="Calls are recorded.", first_token_at=1,
+                protected=True,
+            ),
+            playing("1.0", 0),
+            speech(2),
+            turn(2, "why"),
+        ]
+    )  # fmt: skip
+    assert call.messages(2) == [
+        Message("user", "how much"),
+        Message("assistant", "Calls are recorded."),
+        Message("user", "why"),
+    ]
+
+
+def test_what_was_dropped_as_no_turn_leaves_no_words() -> None:
+    call = Conversation.of(
+        [
+            started(),
+            speech(1),
+            e.TranscriptPartial(at=1, turn=1, position=0, text="hm"),
+            e.SpeechDropped(at=2, turn=1, position=0, why="backchannel", text="hm"),
+        ]
+    )
+    assert call.turns[1].text == ""
+
+
 def test_an_aside_is_no_reply_and_no_line_of_the_conversation() -> None:
     call = Conversation.of(
         [started(), turn(1, "hello"), aside("1.a0"), playing("1.a0", 0), stopped("1.a0", 0, 8000)]

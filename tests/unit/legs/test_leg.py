@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from bus.audio import OUT_FIELD, OutChunk, encode_chunk
 from calls import events as e
 from calls.agent import Agent, Silence, Waiting
@@ -234,6 +236,19 @@ def test_a_key_silences_the_agent_until_it_has_become_a_turn() -> None:
     assert call.ticks(1) == [True]
 
 
+def test_a_cough_between_two_keys_does_not_let_the_agent_go_on() -> None:
+    call = speaking()
+    call.phone.keys = (Key("1", 100),)
+    call.ticks(1)
+    call.happens(speech(2, position=480))
+    call.happens(e.SpeechDropped(at=0, turn=2, position=480, why="noise"))
+    assert call.ticks(2) == [False, False]
+    call.happens(turn(2, "1", rule="keypad", speech_end=320), speech(3, position=800))
+    call.happens(reply_started("2.0"), e.SpeechDropped(at=0, turn=3, position=800, why="noise"))
+    call.audio("2.0", 0, 5)
+    assert call.ticks(2) == [True, True]
+
+
 def test_a_protected_sentence_goes_on_while_the_caller_speaks() -> None:
     call = Call()
     ready = e.SentenceReady(
@@ -288,6 +303,23 @@ def test_a_goodbye_that_nobody_can_speak_ends_the_call_all_the_same() -> None:
     assert call.phone.hung_up == 0
     call.ticks(1, at=16_600)
     assert call.phone.hung_up == 1
+
+
+@pytest.mark.parametrize("barge_in", [True, False])
+def test_a_caller_who_speaks_over_the_goodbye_is_not_hung_up_on(barge_in: bool) -> None:
+    call = Call(WAITING.model_copy(update={"barge_in": barge_in}))
+    call.happens(ANSWERED)
+    call.ticks(10, at=1500)
+    [due] = call.leg.asides
+    call.audio(due.reply, 0, 3)
+    call.ticks(1, at=1600)
+    call.happens(speech(1, position=1600))
+    call.ticks(5, at=1700)
+    call.ticks(1, at=17_000)  # they have much to say
+    assert call.phone.hung_up == 0
+    call.happens(turn(1))
+    call.ticks(5, at=17_100)
+    assert call.phone.hung_up == 0
 
 
 def test_a_caller_whom_nobody_can_hear_is_told_in_the_middle_of_a_word() -> None:
