@@ -47,7 +47,7 @@ SPEECH_DROPPED = Counter(
 )
 GUESSES = Counter(
     "pipeline_guesses_total",
-    "Guesses that a turn is over, with a reply prepared to them: made, then confirmed or withdrawn.",
+    "Guesses at the end of a turn with a reply prepared: made, then confirmed or withdrawn.",
     ["outcome"],
 )
 GUESSES_WASTED = Counter(
