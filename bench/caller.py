@@ -21,7 +21,8 @@ from enum import Enum, auto
 
 from reply import FRAME, Reply, has_tone, parse
 from speech import SILENCE
-from uac import Address, CallFailedError, Uac
+
+from trunkline.phone.uac import Address, CallFailedError, Uac
 
 FRAME_S = 0.02
 #: A reply has ended when its tone has been away for this long.
