@@ -63,13 +63,13 @@ return written
 #: The head of a write that needs no owner: task, epoch, checkpoint, trim id.
 _UNOWNED: Final = ("", "", "", "")
 
-# KEYS: owners. ARGV: ttl s, task. The first epoch is the server's time, ms: on a bus that lost its
+# KEYS: owners. ARGV: ttl s, task. The first epoch is the server's time, us: on a bus that lost its
 # data no epoch comes again, for its owner may still be at work.
 _CLAIM: Final = """
 local field = ARGV[2] .. ':epoch'
 if redis.call('HEXISTS', KEYS[1], field) == 0 then
   local now = redis.call('TIME')
-  redis.call('HSET', KEYS[1], field, string.format('%.0f', now[1] * 1000 + now[2] / 1000))
+  redis.call('HSET', KEYS[1], field, string.format('%.0f', now[1] * 1000000 + now[2]))
 end
 local epoch = redis.call('HINCRBY', KEYS[1], field, 1)
 redis.call('EXPIRE', KEYS[1], ARGV[1])
