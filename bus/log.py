@@ -27,10 +27,29 @@ _logger = structlog.get_logger(__name__)
 FIELD: Final = b"e"
 BEGIN: Final = "0-0"
 
+#: How every script writes facts, each once: from ARGV[from] on their keys and events, alternating.
+#: ARGV[1] is the log's time to live, s.
+APPEND_FACTS: Final = """
+local function append(log, facts, from)
+  local written = 0
+  for i = from, #ARGV, 2 do
+    if redis.call('SADD', facts, ARGV[i]) == 1 then
+      redis.call('XADD', log, '*', 'e', ARGV[i + 1])
+      written = written + 1
+    end
+  end
+  if written > 0 then
+    redis.call('EXPIRE', log, ARGV[1])
+    redis.call('EXPIRE', facts, ARGV[1])
+  end
+  return written
+end
+"""
+
 # KEYS: events, facts, owners, in.
 # ARGV: ttl s, task, epoch, checkpoint, trim id, an entry that must be there, then a fact's key and
 # its event, alternating.
-_APPEND: Final = """
+_APPEND: Final = f"""{APPEND_FACTS}
 if ARGV[2] ~= '' then
   if redis.call('HGET', KEYS[3], ARGV[2] .. ':epoch') ~= ARGV[3] then
     return redis.error_reply('STALE ' .. ARGV[2])
@@ -43,17 +62,7 @@ end
 if ARGV[6] ~= '' and #redis.call('XRANGE', KEYS[1], ARGV[6], ARGV[6]) == 0 then
   return redis.error_reply('LOST ' .. ARGV[6])
 end
-local written = 0
-for i = 7, #ARGV, 2 do
-  if redis.call('SADD', KEYS[2], ARGV[i]) == 1 then
-    redis.call('XADD', KEYS[1], '*', 'e', ARGV[i + 1])
-    written = written + 1
-  end
-end
-if written > 0 then
-  redis.call('EXPIRE', KEYS[1], ARGV[1])
-  redis.call('EXPIRE', KEYS[2], ARGV[1])
-end
+local written = append(KEYS[1], KEYS[2], 7)
 if ARGV[5] ~= '' then
   redis.call('XTRIM', KEYS[4], 'MINID', '~', ARGV[5])
 end

@@ -26,6 +26,7 @@ from redis.commands.core import AsyncScript
 
 from bus import audio, topics
 from bus.events import encode
+from bus.log import APPEND_FACTS
 from calls import events as e
 from calls.ids import CallId, ReplyId
 from media.frames import FRAME_SAMPLES, SAMPLE_RATE, Codec, samples_in
@@ -42,10 +43,10 @@ _WHOLE: Final = -1
 # the chunks, then a fact's key and its event, alternating.
 # Returns whether it was written, and how far the sentence stands. A bus that lost its data may
 # stand short of the audio: then the hole is there, and the rest is still wanted.
-_WRITE: Final = """
+_WRITE: Final = f"""{APPEND_FACTS}
 local stands = tonumber(redis.call('HGET', KEYS[2], ARGV[4]) or 0)
 if stands == -1 or stands > tonumber(ARGV[5]) then
-  return {0, stands}
+  return {{0, stands}}
 end
 local facts = 8 + tonumber(ARGV[7])
 for i = 8, facts - 1 do
@@ -54,18 +55,8 @@ end
 redis.call('HSET', KEYS[2], ARGV[4], ARGV[6])
 redis.call('EXPIRE', KEYS[1], ARGV[1])
 redis.call('EXPIRE', KEYS[2], ARGV[1])
-local written = 0
-for i = facts, #ARGV, 2 do
-  if redis.call('SADD', KEYS[4], ARGV[i]) == 1 then
-    redis.call('XADD', KEYS[3], '*', 'e', ARGV[i + 1])
-    written = written + 1
-  end
-end
-if written > 0 then
-  redis.call('EXPIRE', KEYS[3], ARGV[1])
-  redis.call('EXPIRE', KEYS[4], ARGV[1])
-end
-return {1, tonumber(ARGV[6])}
+append(KEYS[3], KEYS[4], facts)
+return {{1, tonumber(ARGV[6])}}
 """
 
 

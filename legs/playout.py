@@ -151,10 +151,6 @@ class Playout:
         known = self._replies.get(reply)
         return known is not None and known.complete and self._released(reply)
 
-    @property
-    def paused(self) -> bool:
-        return self._paused
-
     def pause(self, position: int, now_ms: float) -> None:
         """The caller speaks: nothing more leaves, from the frame at `position` on."""
         if self._current is not None and self._is_protected(self._current):

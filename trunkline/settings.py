@@ -122,7 +122,7 @@ class Settings(BaseSettings):
     """Calls that one asr process listens to at once; when all are full, new callers get 503."""
 
     llm_capacity: Annotated[int, Field(ge=1, le=10_000, examples=[50])] = 50
-    """Replies that one llm process generates at once."""
+    """Replies that one llm process has in hand at once; a long one is until it is nearly heard."""
 
     tts_capacity: Annotated[int, Field(ge=1, le=10_000, examples=[50])] = 50
     """Sentences that one tts process synthesizes at once."""

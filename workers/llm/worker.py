@@ -84,7 +84,8 @@ class LlmWorker:
         )
 
     async def give_up(self, job: AnswerTurn, error: Exception) -> None:
-        """A reply that no worker could write."""
+        """A reply that no worker could write: what stands of it is all there is."""
+        known = (await self._session.folds.get(job.call)).conversation.reply(job.reply)
         await self._session.log.append(
             job.call,
             e.StageFailed(
@@ -94,7 +95,12 @@ class LlmWorker:
                 message=str(error),
                 reply=job.reply,
             ),
-            e.ReplyEnded(at=self._now_ms(), reply=job.reply, sentences=0, why="failed"),
+            e.ReplyEnded(
+                at=self._now_ms(),
+                reply=job.reply,
+                sentences=len(known.sentences) if known else 0,
+                why="failed",
+            ),
         )
 
 
@@ -140,18 +146,18 @@ class _ReplyWriter:
 
     async def _think(self, ask: Ask) -> Literal["complete", "failed"]:
         """A responder that fails in the middle is asked for the rest; then it is apologised for."""
-        for attempt in ("first", "last"):
+        for again in (True, False):
             try:
                 await self._stream(ask(tuple(self._said)))
             except ProviderError as error:
                 await self._failed(error)
-                if attempt == "first" and self._said:
-                    continue
-                if not self._said:
-                    await self._sentence(self._agent.apology, self._now_ms())
-                return "failed"
-            break
-        return "complete"
+                if not (again and self._said):
+                    break
+            else:
+                return "complete"
+        if not self._said:
+            await self._sentence(self._agent.apology, self._now_ms())
+        return "failed"
 
     async def _failed(self, error: ProviderError) -> None:
         metrics.ERRORS.labels("llm", error.error_type).inc()

@@ -428,3 +428,13 @@ async def test_a_reply_that_no_worker_could_write_ends(session: BusSession) -> N
     worker = LlmWorker(session, lambda _: Mind(), now_ms)
     await worker.give_up(AnswerTurn(call=CALL, turn=1), RuntimeError("no"))
     assert Conversation.of(await session.log.read(CALL)).turns[1].replies[ReplyId("1.0")].played_out
+
+
+async def test_what_stands_of_a_reply_that_is_given_up_is_still_heard(session: BusSession) -> None:
+    await session.log.append(
+        CALL, started(agent=AGENT), turn(1), reply_started("1.0"), sentence("1.0", 0, "At first.")
+    )
+    worker = LlmWorker(session, lambda _: Mind(), now_ms)
+    await worker.give_up(AnswerTurn(call=CALL, turn=1), RuntimeError("no"))
+    [end] = await log_of(session, e.ReplyEnded)
+    assert (end.why, end.sentences) == ("failed", 1)
