@@ -34,8 +34,7 @@ async def in_a_call(
 
     await eventually(asked)
     answered = (reply_started(REPLY), sentence(REPLY, 0, "Good day."), reply_ended(REPLY, 1))
-    # In a while: a loss is noticed within 2 s, and who waits for 2 s hears a filler, which is another
-    # job for the tts pool.
+    # In a while: a loss is noticed within 2 s, and by then a filler could be due, another tts job.
     soon = (time.time() + 10) * 1000
     await session.log.append(call, turn(1, at=soon), *answered)
     fold = await session.folds.get(call)  # the ingress's own: it has read all that now
