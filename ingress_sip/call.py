@@ -39,13 +39,13 @@ class SipCall:
         started: CallStarted,
         local: LocalMedia,
         *,
-        signalling: Address,
+        signalling: str,
         now_ms: Callable[[], float],
         clock_ms: Callable[[], float],
         hang_up: Callable[[SipCall], None],
     ) -> None:
-        """`signalling` is where the INVITE came from. `now_ms` is the wall clock, for the log;
-        `clock_ms` never jumps, and times packets.
+        """`signalling` is the host that the INVITE came from. `now_ms` is the wall clock, for the
+        log; `clock_ms` never jumps, and times packets.
         """
         self.dialog = dialog
         self.started = started
@@ -80,7 +80,7 @@ class SipCall:
         codecs = {media.payload_type: Codec(media.codec.name)}
         if self._receiver is None or self._sender is None:
             self._receiver = RtpReceiver(
-                codecs, media.event_payload_type, media.remote, self._signalling[0]
+                codecs, media.event_payload_type, media.remote, self._signalling
             )
             self._sender = RtpSender(
                 payload_type=media.payload_type,
@@ -156,7 +156,7 @@ class SipCall:
         call lasts. An address on another host than the signalling's has to show itself.
         """
         address = self._reachable
-        if address is None or address[0] == self._signalling[0]:
+        if address is None or address[0] == self._signalling:
             return address
         return address if self._clock_ms() - self._negotiated_ms < _PROOF_MS else None
 

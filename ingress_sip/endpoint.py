@@ -13,6 +13,7 @@ from ingress_sip.signalling.core import SipCore
 from ingress_sip.signalling.dialog import DialogId
 from ingress_sip.signalling.events import Event
 from ingress_sip.signalling.message import Request
+from ingress_sip.signalling.routing import Hop, Transport
 from ingress_sip.signalling.uri import SipUri
 from ingress_sip.sockets.udp import Address, local_address_towards, open_udp
 
@@ -45,7 +46,7 @@ class SipEndpoint:
         #: Set whenever an event came.
         self._stirred = asyncio.Event()
         self._core = SipCore(
-            contact_for=lambda peer: SipUri.of(self.address_towards(peer), self.address[1]),
+            contact_for=lambda hop: SipUri.of(self.address_towards(hop), self.address[1]),
             tokens=lambda: secrets.token_hex(8),
             user_agent="Trunkline",
             screen=screen,
@@ -66,9 +67,11 @@ class SipEndpoint:
         if self._transport is not None:
             self._transport.close()
 
-    def address_towards(self, peer: Address) -> str:
+    def address_towards(self, peer: Hop) -> str:
         """The address by which that peer reaches us: the public one, if there is one."""
-        return self._public_address or local_address_towards(peer, self.address[0])
+        return self._public_address or local_address_towards(
+            (peer.host, peer.port), self.address[0]
+        )
 
     # Actions: see SipCore. False: it is over, an event has said or will say so.
 
@@ -102,7 +105,7 @@ class SipEndpoint:
 
     def _received(self, datagram: bytes, source: Address) -> None:
         try:
-            self._core.receive_datagram(datagram, source, self._loop.time())
+            self._core.receive(datagram, Hop(Transport.UDP, *source), self._loop.time())
         finally:  # our own mistake about one peer keeps no other waiting
             self._pump()
 
@@ -132,7 +135,7 @@ class SipEndpoint:
                     _log.exception("sip.handler_failed", kind=type(event).__name__)
         finally:
             self._pumping = False
-        for out in self._core.datagrams_to_send():
+        for out in self._core.messages_to_send():
             self._send(out.data, out.destination)
         if self._timer is not None:
             self._timer.cancel()
@@ -140,10 +143,10 @@ class SipEndpoint:
         if (due := self._core.next_timer()) is not None:
             self._timer = self._loop.call_at(due, self._timer_fired)
 
-    def _send(self, datagram: bytes, destination: Address) -> None:
+    def _send(self, datagram: bytes, destination: Hop) -> None:
         if self._transport is None or self._transport.is_closing():
             return
         try:
-            self._transport.sendto(datagram, destination)
+            self._transport.sendto(datagram, (destination.host, destination.port))
         except (ValueError, OSError) as error:  # a Contact of another address family, or no port
-            _log.info("sip.unreachable", destination=destination, error=str(error))
+            _log.info("sip.unreachable", destination=str(destination), error=str(error))

@@ -248,13 +248,13 @@ class SipServer:
             called=number_called(event.request),
             carrier_call=plain(event.request.call_id),
             codec=media.codec.name if media else PCMU.name,
-            remote=f"{event.source[0]}:{event.source[1]}",
+            remote=str(event.source),
         )
         call = SipCall(
             event.dialog,
             started,
             local,
-            signalling=event.source,
+            signalling=event.source.host,
             now_ms=self._now_ms,
             clock_ms=_clock_ms,
             hang_up=lambda call: self._end_call(call, Ending.AGENT_HUNG_UP),

@@ -1,7 +1,7 @@
-"""The SIP user agent, without I/O: datagrams and time in, datagrams and events out.
+"""The SIP user agent, without I/O: messages and time in, messages and events out.
 
-A shell around it is four lines: give it what the socket read (`receive_datagram`), send what it
-wants sent (`datagrams_to_send`), wake it when it asks (`next_timer`, `handle_timers`), and act on
+A shell around it is four lines: give it what the sockets read (`receive`), send what it
+wants sent (`messages_to_send`), wake it when it asks (`next_timer`, `handle_timers`), and act on
 what it says (`next_event`, then `ring`, `accept`, `reject`, `hang_up`). After any of these, empty
 both queues and look at `next_timer` again. All times are seconds on one monotonic clock.
 
@@ -31,7 +31,7 @@ from ingress_sip.signalling.replies import (
     build_response,
     note_source,
 )
-from ingress_sip.signalling.routing import Address, response_destination
+from ingress_sip.signalling.routing import Hop, response_destination
 from ingress_sip.signalling.timers import TimerQueue, Timing
 from ingress_sip.signalling.transaction import (
     Input,
@@ -53,7 +53,7 @@ RFC_TIMING = Timing()
 
 
 class SipCore:
-    """One user agent on one UDP socket.
+    """One user agent, on any number of sockets and connections.
 
     `contact_for` says by which URI the peer at an address reaches us; `tokens` gives unguessable
     strings of token characters, for tags and branches; `user_agent` goes into Server and
@@ -64,7 +64,7 @@ class SipCore:
     def __init__(
         self,
         *,
-        contact_for: Callable[[Address], SipUri],
+        contact_for: Callable[[Hop], SipUri],
         tokens: Callable[[], str],
         user_agent: str,
         screen: Callable[[Request], None] = lambda _: None,
@@ -88,7 +88,7 @@ class SipCore:
             identity=(("Allow", ", ".join(ALLOW)), self._server),
             product=user_agent,
         )
-        self._handlers: dict[str, Callable[[Request, Address, float], None]] = {
+        self._handlers: dict[str, Callable[[Request, Hop, float], None]] = {
             "INVITE": self._invites.on_invite,
             "BYE": self._invites.on_bye,
             "CANCEL": self._cancel,
@@ -97,8 +97,8 @@ class SipCore:
 
     # Bytes and time in, bytes and events out
 
-    def receive_datagram(self, data: bytes, source: Address, now: float) -> None:
-        """Take one datagram. Nothing that a peer sends makes this raise."""
+    def receive(self, data: bytes, source: Hop, now: float) -> None:
+        """Take one message: a datagram, or what a stream's framing cut out. Never raises for it."""
         try:
             message = parse_datagram(data)
         except MalformedRequestError as error:
@@ -111,7 +111,7 @@ class SipCore:
             elif isinstance(message, Response):
                 self._receive_response(message, now)
 
-    def datagrams_to_send(self) -> list[Outgoing]:
+    def messages_to_send(self) -> list[Outgoing]:
         """Everything to send now, in order; each is handed out once."""
         outgoing = list(self._outbox)
         self._outbox.clear()
@@ -193,7 +193,7 @@ class SipCore:
 
     # Dispatch
 
-    def _receive_request(self, request: Request, source: Address, now: float) -> None:
+    def _receive_request(self, request: Request, source: Hop, now: float) -> None:
         request = replace(request, headers=note_source(request.headers, source))
         if request.method == "ACK":
             self._receive_ack(request, now)
@@ -215,18 +215,18 @@ class SipCore:
         if request.to.tag != self._stateless_tag(request.headers):  # nor for a stateless one
             self._invites.on_ack(request, now)
 
-    def _handle(self, request: Request, source: Address, now: float) -> None:
+    def _handle(self, request: Request, source: Hop, now: float) -> None:
         in_dialog = request.to.tag is not None and request.method != "CANCEL"
         if in_dialog and not self._invites.has_dialog(request):
             raise SipError(481, "Call/Transaction Does Not Exist")  # 12.2.2
         self._handlers[request.method](request, source, now)
 
-    def _options(self, request: Request, source: Address, now: float) -> None:  # noqa: ARG002
+    def _options(self, request: Request, source: Hop, now: float) -> None:  # noqa: ARG002
         if request.to.tag is None:
             self._invites.check_open()  # 11.2: the status that an INVITE would get
         self._reply(request, source, 200, self._abilities())
 
-    def _cancel(self, request: Request, source: Address, now: float) -> None:
+    def _cancel(self, request: Request, source: Hop, now: float) -> None:
         invite = self._transactions.server(key_of(request, "INVITE"))
         if not isinstance(invite, InviteServer):
             raise SipError(481, "Call/Transaction Does Not Exist")  # 9.2
@@ -258,7 +258,7 @@ class SipCore:
     def _reply(
         self,
         request: Request,
-        source: Address,
+        source: Hop,
         status: int,
         headers: Iterable[tuple[str, str]] = (),
         *,
@@ -270,7 +270,7 @@ class SipCore:
         destination = response_destination(request.via, source)
         self._outbox.append(Outgoing(response.encode(), destination))
 
-    def _refuse_malformed(self, error: MalformedRequestError, source: Address) -> None:
+    def _refuse_malformed(self, error: MalformedRequestError, source: Hop) -> None:
         tag = self._stateless_tag(error.request_headers)
         try:
             response = build_malformed_response(error, error.request_headers, source, tag)

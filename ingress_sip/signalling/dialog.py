@@ -9,7 +9,7 @@ from ingress_sip.signalling.errors import SipError
 from ingress_sip.signalling.fields import NameAddr
 from ingress_sip.signalling.headers import Headers
 from ingress_sip.signalling.message import Request
-from ingress_sip.signalling.routing import Address, request_destination
+from ingress_sip.signalling.routing import Hop, Transport, request_destination
 from ingress_sip.signalling.uri import SipUri, Uri
 
 
@@ -32,13 +32,11 @@ class Dialog:
     route_set: tuple[NameAddr, ...]
     remote_target: Uri
     remote_cseq: int
-    source: Address  # where its last request came from
+    source: Hop  # where its last request came from
     local_cseq: int = 0  # the last number we used
 
     @classmethod
-    def from_invite(
-        cls, invite: Request, source: Address, local_tag: str, contact: SipUri
-    ) -> Dialog:
+    def from_invite(cls, invite: Request, source: Hop, local_tag: str, contact: SipUri) -> Dialog:
         """12.1.1. Raises SipError(400) when the INVITE cannot form a dialog."""
         return cls(
             id=DialogId(invite.call_id, local_tag, invite.from_.tag or ""),
@@ -54,7 +52,7 @@ class Dialog:
             source=source,
         )
 
-    def receive(self, request: Request, source: Address) -> None:
+    def receive(self, request: Request, source: Hop) -> None:
         """12.2.2: note an in-dialog request. Raises SipError(500) when it is out of order."""
         if request.cseq.number < self.remote_cseq:
             raise SipError(500, "CSeq Out of Order")
@@ -63,11 +61,12 @@ class Dialog:
 
     def request(
         self, method: str, branch: str, extra: tuple[tuple[str, str], ...] = ()
-    ) -> tuple[Request, Address]:
+    ) -> tuple[Request, Hop]:
         """12.2.1.1: the next request of ours in this dialog, and where to send it."""
         self.local_cseq += 1
         uri, routes, next_hop = self._route()
-        via = f"SIP/2.0/UDP {self.contact.host}:{self.contact.address[1]};branch={branch};rport"
+        destination = request_destination(next_hop, self.source)
+        via = via_of(self.contact, destination.transport, branch)
         headers = Headers(
             (
                 ("Via", via),
@@ -80,7 +79,7 @@ class Dialog:
                 *extra,
             )
         )
-        return Request(method, uri, headers=headers), request_destination(next_hop, self.source)
+        return Request(method, uri, headers=headers), destination
 
     def _route(self) -> tuple[Uri, tuple[NameAddr, ...], Uri]:
         """Request-URI, Route values, next hop."""
@@ -91,6 +90,12 @@ class Dialog:
             return self.remote_target, self.route_set, first
         # 12.2.1.1: a strict router takes the Request-URI; the remote target goes last.
         return first, (*self.route_set[1:], NameAddr(self.remote_target)), first
+
+
+def via_of(contact: SipUri, transport: Transport, branch: str) -> str:
+    """The Via of a request of ours (8.1.1.7), with rport (RFC 3581 section 3)."""
+    host, port = contact.host, contact.address[1]
+    return f"SIP/2.0/{transport.upper()} {host}:{port};branch={branch};rport"
 
 
 def contact_of(request: Request) -> Uri:

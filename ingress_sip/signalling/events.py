@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from ingress_sip.signalling.dialog import DialogId
 from ingress_sip.signalling.message import Request
-from ingress_sip.signalling.routing import Address
+from ingress_sip.signalling.routing import Hop
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,7 +15,7 @@ class InviteReceived:
 
     dialog: DialogId
     request: Request
-    source: Address
+    source: Hop
     offer: bytes  # SDP; empty when the caller leaves the offer to us (then it goes in the 200)
 
 

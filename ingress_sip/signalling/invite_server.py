@@ -24,7 +24,7 @@ from typing import ClassVar
 from ingress_sip.signalling.errors import LocalProtocolError
 from ingress_sip.signalling.message import Request, Response
 from ingress_sip.signalling.replies import build_response
-from ingress_sip.signalling.routing import Address
+from ingress_sip.signalling.routing import Hop
 from ingress_sip.signalling.transaction import (
     SEND,
     Double,
@@ -68,7 +68,7 @@ class InviteServer(Transaction):
         self,
         key: TransactionKey,
         request: Request,
-        destination: Address,
+        destination: Hop,
         surroundings: Surroundings,
         now: float,
     ) -> None:

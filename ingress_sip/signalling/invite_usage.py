@@ -23,7 +23,7 @@ from ingress_sip.signalling.inspection import SDP, sdp_of
 from ingress_sip.signalling.invite_server import InviteServer
 from ingress_sip.signalling.message import Message, Request
 from ingress_sip.signalling.replies import build_response
-from ingress_sip.signalling.routing import Address, response_destination
+from ingress_sip.signalling.routing import Hop, response_destination
 from ingress_sip.signalling.session import Phase, Session, Unacknowledged
 from ingress_sip.signalling.transaction import (
     Origin,
@@ -54,7 +54,7 @@ class InviteUsage:
         surroundings: Surroundings,
         events: deque[Event],
         *,
-        contact_for: Callable[[Address], SipUri],
+        contact_for: Callable[[Hop], SipUri],
         tokens: Callable[[], str],
         screen: Callable[[Request], None],
         identity: HeaderItems,
@@ -87,7 +87,7 @@ class InviteUsage:
 
     # What the peer does
 
-    def on_invite(self, request: Request, source: Address, now: float) -> None:
+    def on_invite(self, request: Request, source: Hop, now: float) -> None:
         """An initial INVITE (13.3) or, with a To tag, a re-INVITE (14.2)."""
         if request.to.tag is not None:
             self._on_reinvite(request, source, now)
@@ -102,7 +102,7 @@ class InviteUsage:
         self._await_answer(session, request, now)
         self._events.append(InviteReceived(dialog.id, request, source, sdp_of(request)))
 
-    def _on_reinvite(self, request: Request, source: Address, now: float) -> None:
+    def _on_reinvite(self, request: Request, source: Hop, now: float) -> None:
         session = self._sessions[_dialog_id(request)]
         if self._transactions.full:
             raise SipError(503, "Service Unavailable", [RETRY_AFTER])
@@ -122,7 +122,7 @@ class InviteUsage:
         self._await_answer(session, request, now)
         self._events.append(ReinviteReceived(session.dialog.id, request, sdp_of(request)))
 
-    def _take_invite(self, request: Request, source: Address, now: float) -> InviteServer:
+    def _take_invite(self, request: Request, source: Hop, now: float) -> InviteServer:
         contact_of(request)  # 8.1.1.8: without one there is nothing to refresh the target with
         destination = response_destination(request.via, source)
         return self._transactions.accept_invite(request, destination, now)
@@ -165,7 +165,7 @@ class InviteUsage:
             self._events.append(InviteCancelled(session.dialog.id, reason))
         return session.dialog.id.local_tag
 
-    def on_bye(self, request: Request, source: Address, now: float) -> None:
+    def on_bye(self, request: Request, source: Hop, now: float) -> None:
         """15.1.2. Raises SipError(481) for a BYE of no dialog."""
         session = self._sessions.get(_dialog_id(request))
         if session is None:

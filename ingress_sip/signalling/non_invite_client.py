@@ -13,7 +13,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 from ingress_sip.signalling.message import Request
-from ingress_sip.signalling.routing import Address
+from ingress_sip.signalling.routing import Hop
 from ingress_sip.signalling.transaction import (
     SEND,
     Action,
@@ -58,7 +58,7 @@ class NonInviteClient(Transaction):
         self,
         key: TransactionKey,
         request: Request,
-        destination: Address,
+        destination: Hop,
         surroundings: Surroundings,
         now: float,
     ) -> None:

@@ -13,7 +13,7 @@ from typing import ClassVar
 
 from ingress_sip.signalling.errors import LocalProtocolError
 from ingress_sip.signalling.message import Request, Response
-from ingress_sip.signalling.routing import Address
+from ingress_sip.signalling.routing import Hop
 from ingress_sip.signalling.transaction import (
     SEND,
     Input,
@@ -49,7 +49,7 @@ class NonInviteServer(Transaction):
         self,
         key: TransactionKey,
         request: Request,
-        destination: Address,
+        destination: Hop,
         surroundings: Surroundings,
     ) -> None:
         super().__init__(key, destination, surroundings, State.TRYING)

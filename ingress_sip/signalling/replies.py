@@ -8,6 +8,7 @@ from ingress_sip.signalling.errors import SipError
 from ingress_sip.signalling.fields import NameAddr, Via
 from ingress_sip.signalling.headers import Headers
 from ingress_sip.signalling.message import Request, Response
+from ingress_sip.signalling.routing import Hop
 
 REASONS = {
     100: "Trying",
@@ -72,7 +73,7 @@ def build_response(
 
 
 def build_malformed_response(
-    error: SipError, request_headers: Headers, source: tuple[str, int], to_tag: str
+    error: SipError, request_headers: Headers, source: Hop, to_tag: str
 ) -> Response:
     """Answer what could not be parsed. Raises SipError when not even that is possible."""
     for name in ("From", "To", "Call-ID", "CSeq"):
@@ -88,12 +89,12 @@ def build_malformed_response(
     )
 
 
-def note_source(headers: Headers, source: tuple[str, int]) -> Headers:
+def note_source(headers: Headers, source: Hop) -> Headers:
     """`headers` with the datagram's source on the top Via (18.2.1). Raises SipError(400)."""
     vias = headers.get_list("Via")
     if not vias:
         raise SipError(400, "Missing Via")
-    top = str(Via.parse(vias[0]).received_from(*source))
+    top = str(Via.parse(vias[0]).received_from(source.host, source.port))
     rest = ((name, value) for name, value in headers if name != "Via")
     return Headers([*(("Via", via) for via in (top, *vias[1:])), *rest])
 

@@ -17,16 +17,16 @@ from enum import Enum, auto
 from typing import ClassVar, NamedTuple
 
 from ingress_sip.signalling.message import Message, Request
-from ingress_sip.signalling.routing import Address
+from ingress_sip.signalling.routing import Hop
 from ingress_sip.signalling.timers import TimerQueue, Timing
 
 
 @dataclass(frozen=True, slots=True)
 class Outgoing:
-    """One datagram to send from the socket that the core serves."""
+    """One message to send."""
 
     data: bytes
-    destination: Address
+    destination: Hop
 
 
 class TransactionKey(NamedTuple):
@@ -96,6 +96,11 @@ class Surroundings:
     outbox: deque[Outgoing]
 
 
+# Over TCP and TLS nothing is resent, and no copy of a message comes late (17.1.1.2, 17.2.1).
+_RESENDS = frozenset({Timer.E, Timer.G})
+_LINGERS = frozenset({Timer.I, Timer.J, Timer.K})
+
+
 class State(Enum):
     TRYING = auto()
     PROCEEDING = auto()
@@ -162,13 +167,14 @@ class Transaction:
     def __init__(
         self,
         key: TransactionKey,
-        destination: Address,
+        destination: Hop,
         surroundings: Surroundings,
         state: State,
     ) -> None:
         self.key = key
         self.state = state
         self._destination = destination
+        self._reliable = destination.transport.is_reliable
         self._surroundings = surroundings
         self._message = b""
         self._pause = surroundings.timing.t1
@@ -196,7 +202,11 @@ class Transaction:
                 if self._message:
                     self._surroundings.outbox.append(Outgoing(self._message, self._destination))
             case Start(timer):
-                timers.set((self.key, timer), now + first_value(timer, timing))
+                if not (self._reliable and timer in _RESENDS):
+                    wait = (
+                        0.0 if self._reliable and timer in _LINGERS else first_value(timer, timing)
+                    )
+                    timers.set((self.key, timer), now + wait)
             case Double(timer):
                 self._pause = min(2 * self._pause, timing.t2)
                 timers.set((self.key, timer), now + self._pause)

@@ -6,7 +6,7 @@ from ingress_sip.signalling.invite_server import InviteServer
 from ingress_sip.signalling.message import Message, Request
 from ingress_sip.signalling.non_invite_client import NonInviteClient
 from ingress_sip.signalling.non_invite_server import NonInviteServer
-from ingress_sip.signalling.routing import Address
+from ingress_sip.signalling.routing import Hop
 from ingress_sip.signalling.transaction import (
     Origin,
     Surroundings,
@@ -48,20 +48,20 @@ class Transactions:
         """8.2.2.2: an INVITE that is already here, having come by another path."""
         return Origin.of(request) in self._invites
 
-    def accept_invite(self, request: Request, destination: Address, now: float) -> InviteServer:
+    def accept_invite(self, request: Request, destination: Hop, now: float) -> InviteServer:
         key = key_of(request)
         invite = InviteServer(key, request, destination, self._surroundings, now)
         self._servers[key] = invite
         self._invites.add(Origin.of(request))
         return invite
 
-    def accept_request(self, request: Request, destination: Address) -> NonInviteServer:
+    def accept_request(self, request: Request, destination: Hop) -> NonInviteServer:
         key = key_of(request)
         transaction = NonInviteServer(key, request, destination, self._surroundings)
         self._servers[key] = transaction
         return transaction
 
-    def send_request(self, request: Request, destination: Address, now: float) -> NonInviteClient:
+    def send_request(self, request: Request, destination: Hop, now: float) -> NonInviteClient:
         key = key_of(request)
         client = NonInviteClient(key, request, destination, self._surroundings, now)
         self._clients[key] = client

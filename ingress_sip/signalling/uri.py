@@ -49,7 +49,12 @@ class SipUri:
     @property
     def address(self) -> tuple[str, int]:
         """Host without brackets, and the port or the scheme's default."""
-        return self.host.strip("[]"), self.port or (5061 if self.scheme == "sips" else 5060)
+        return self.host.strip("[]"), self.port or (5061 if self.is_secure else 5060)
+
+    @property
+    def is_secure(self) -> bool:
+        """Does it ask for TLS?"""
+        return self.scheme == "sips" or (self.params.get("transport") or "").lower() == "tls"
 
     def __str__(self) -> str:
         userinfo = "" if self.userinfo is None else f"{self.userinfo}@"

@@ -35,6 +35,7 @@ from ingress_sip.sdp.session import SdpError
 from ingress_sip.signalling.core import SipCore
 from ingress_sip.signalling.dialog import DialogId
 from ingress_sip.signalling.events import Event, InviteReceived, ReinviteReceived
+from ingress_sip.signalling.routing import Hop, Transport
 from ingress_sip.signalling.uri import SipUri
 
 TRANSCRIPTS = sorted(Path(__file__).parent.glob("*.txt"))
@@ -65,7 +66,7 @@ class Replay:
             user_agent="Trunkline",
         )
         self.now = 0.0
-        self.peer = ("192.0.2.7", 5060)
+        self.peer = Hop(Transport.UDP, "192.0.2.7", 5060)
         self.dialog: DialogId | None = None
         self.offer = b""
         self.local = LocalMedia("192.0.2.1", 40000, session_id=1, version=0)
@@ -81,7 +82,7 @@ class Replay:
         if block.startswith(">"):
             if block != "> again":
                 self.last = datagram(block)
-            self.core.receive_datagram(self.last, self.peer, self.now)
+            self.core.receive(self.last, self.peer, self.now)
         elif block.startswith("@"):
             return self.command(*block[1:].split())
         elif block.startswith("+"):
@@ -101,7 +102,7 @@ class Replay:
     def command(self, name: str, *arguments: str) -> str:
         if name == "peer":
             host, _, port = arguments[0].rpartition(":")
-            self.peer = (host, int(port))
+            self.peer = self.peer._replace(host=host, port=int(port))
             return ""
         if name == "drain":
             self.core.draining = True
@@ -125,11 +126,11 @@ class Replay:
         return self.core.accept(dialog, body, self.now)
 
     def output(self) -> Iterator[str]:
-        for out in self.core.datagrams_to_send():
+        for out in self.core.messages_to_send():
             head, *rest = out.data.decode().rstrip("\r\n").split("\r\n")
             again = "again: " if out.data in self.seen else ""
             self.seen.add(out.data)
-            where = "{}:{}".format(*out.destination)
+            where = f"{out.destination.host}:{out.destination.port}"
             lines = [f"({self.now:g}s, to {where}) {again}{head}", *([] if again else rest)]
             yield "\n".join(f"< {line}".rstrip() for line in lines)
         while (event := self.core.next_event()) is not None:

@@ -201,7 +201,7 @@ async def test_our_own_mistake_about_a_datagram_keeps_the_port_open(
         raise RuntimeError("a mistake")
 
     with monkeypatch.context() as broken:
-        broken.setattr(server._endpoint._core, "receive_datagram", mistaken)
+        broken.setattr(server._endpoint._core, "receive", mistaken)
         phone.raw(b"anything")
         await asyncio.sleep(0.05)  # it has come
     assert (await phone.dial()).status == 200

@@ -17,10 +17,11 @@ from ingress_sip.signalling.invite_server import InviteServer
 from ingress_sip.signalling.message import Request
 from ingress_sip.signalling.non_invite_client import NonInviteClient
 from ingress_sip.signalling.non_invite_server import NonInviteServer
+from ingress_sip.signalling.routing import Hop, Transport
 from ingress_sip.signalling.transaction import State, Table
 from ingress_sip.signalling.uri import SipUri
 
-PEER = ("192.0.2.7", 5060)
+PEER = Hop(Transport.UDP, "192.0.2.7", 5060)
 TRANSCRIPTS = Path(__file__).parents[3] / "golden" / "sip"
 SDP = b"v=0\r\n"
 
@@ -51,11 +52,11 @@ def request(method: str, branch: str, call_id: str, to_tag: str = "", cseq: int 
 
 
 def statuses(core: SipCore) -> list[str]:
-    return [out.data.split(b" ")[1].decode() for out in core.datagrams_to_send()]
+    return [out.data.split(b" ")[1].decode() for out in core.messages_to_send()]
 
 
 def called(core: SipCore, number: int = 1) -> DialogId:
-    core.receive_datagram(invite(number), PEER, 0.0)
+    core.receive(invite(number), PEER, 0.0)
     event = core.next_event()
     assert isinstance(event, InviteReceived)
     return event.dialog
@@ -74,14 +75,14 @@ def test_past_the_limit_new_calls_get_503_and_old_ones_go_on() -> None:
     core = new_core(max_transactions=2)
     dialog = called(core)
     called(core, 2)
-    core.datagrams_to_send()
-    core.receive_datagram(invite(3), PEER, 0.0)
-    [refusal] = core.datagrams_to_send()
+    core.messages_to_send()
+    core.receive(invite(3), PEER, 0.0)
+    [refusal] = core.messages_to_send()
     assert refusal.data.startswith(b"SIP/2.0 503 ")
     assert b"\r\nRetry-After: " in refusal.data
     assert core.accept(dialog, SDP, 0.0)
     bye = request("BYE", "z9hG4bKbye", "call1", dialog.local_tag, cseq=2)
-    core.receive_datagram(bye, PEER, 0.0)
+    core.receive(bye, PEER, 0.0)
     assert statuses(core) == ["200", "200"]
 
 
@@ -90,8 +91,8 @@ def test_a_flood_that_begins_nothing_costs_no_memory() -> None:
     for number in range(100):
         branch = f"z9hG4bK{number}"
         for method in ("OPTIONS", "REGISTER", "BYE", "CANCEL", "ACK"):
-            core.receive_datagram(request(method, branch, f"call{number}"), PEER, 0.0)
-    assert len(core.datagrams_to_send()) == 400
+            core.receive(request(method, branch, f"call{number}"), PEER, 0.0)
+    assert len(core.messages_to_send()) == 400
     assert (core.live_transactions, core.live_dialogs, core.next_timer()) == (0, 0, None)
 
 
@@ -107,15 +108,13 @@ def test_everything_ends() -> None:
 
 def test_no_expires_makes_us_wait_longer_than_a_proxy_would() -> None:
     core = new_core()
-    core.receive_datagram(invite().replace(b"\r\nTo:", b"\r\nExpires: 9999\r\nTo:"), PEER, 0.0)
+    core.receive(invite().replace(b"\r\nTo:", b"\r\nExpires: 9999\r\nTo:"), PEER, 0.0)
     assert core.next_timer() == 180.0
 
 
 def test_an_expires_that_only_looks_like_a_number_is_none() -> None:
     core = new_core()  # found by fuzzing: a superscript two is a digit to str.isdigit, not to int
-    core.receive_datagram(
-        invite().replace(b"\r\nTo:", "\r\nExpires: \u00b2\r\nTo:".encode()), PEER, 0.0
-    )
+    core.receive(invite().replace(b"\r\nTo:", "\r\nExpires: \u00b2\r\nTo:".encode()), PEER, 0.0)
     assert core.next_timer() == 180.0
 
 
@@ -129,41 +128,41 @@ def test_what_is_screened_out_leaves_no_trace_and_is_answered_once() -> None:
         user_agent="Trunkline",
         screen=nobody,
     )
-    core.receive_datagram(invite(), PEER, 0.0)
-    [refusal] = core.datagrams_to_send()
+    core.receive(invite(), PEER, 0.0)
+    [refusal] = core.messages_to_send()
     assert refusal.data.startswith(b"SIP/2.0 404 ")
     assert (core.live_transactions, core.live_dialogs, core.next_timer()) == (0, 0, None)
     assert core.next_event() is None
-    core.receive_datagram(invite(), PEER, 0.5)  # 8.2.7: the same again, the same answer
-    assert core.datagrams_to_send() == [refusal]
+    core.receive(invite(), PEER, 0.5)  # 8.2.7: the same again, the same answer
+    assert core.messages_to_send() == [refusal]
 
 
 def test_two_calls_never_wait_for_one_ack() -> None:
     core = new_core()  # found by reading: one Call-ID, From tag and CSeq in two dialogs
     first = called(core)
     core.accept(first, SDP, 0.0)
-    core.receive_datagram(request("ACK", "z9hG4bKa", "call1", first.local_tag), PEER, 0.0)
+    core.receive(request("ACK", "z9hG4bKa", "call1", first.local_tag), PEER, 0.0)
     again = request("INVITE", "z9hG4bKre", "call1", first.local_tag, cseq=2)
-    core.receive_datagram(again + SDP, PEER, 0.0)
-    core.datagrams_to_send()
+    core.receive(again + SDP, PEER, 0.0)
+    core.messages_to_send()
     other = request("INVITE", "z9hG4bKother", "call1", cseq=2)
-    core.receive_datagram(other, PEER, 0.0)
+    core.receive(other, PEER, 0.0)
     assert statuses(core) == ["482"]
     core.accept(first, SDP, 0.0)
     same = request("INVITE", "z9hG4bKsame", "call1", first.local_tag, cseq=2)
-    core.receive_datagram(same, PEER, 0.0)
+    core.receive(same, PEER, 0.0)
     assert statuses(core) == ["200", "500"]
 
 
 def test_a_storm_of_reinvites_without_acks_is_told_to_wait() -> None:
     core = new_core()
-    core.receive_datagram(invite() + SDP, PEER, 0.0)
+    core.receive(invite() + SDP, PEER, 0.0)
     event = core.next_event()
     assert isinstance(event, InviteReceived)
     core.accept(event.dialog, SDP, 0.0)
     for cseq in range(2, 12):
         again = request("INVITE", f"z9hG4bK{cseq}", "call1", event.dialog.local_tag, cseq)
-        core.receive_datagram(again + SDP, PEER, 0.0)
+        core.receive(again + SDP, PEER, 0.0)
         core.accept(event.dialog, SDP, 0.0)
     sent = statuses(core)
     assert (sent.count("200"), sent.count("500")) == (4, 7)
@@ -202,12 +201,12 @@ def test_hanging_up_before_the_answer_refuses_the_call() -> None:
 def test_only_an_answer_that_we_wait_for_comes_with_the_ack() -> None:
     for offer, answer in ((b"v=0\r\n", b""), (b"", b"v=0\r\n")):
         core = new_core()
-        core.receive_datagram(invite() + offer, PEER, 0.0)
+        core.receive(invite() + offer, PEER, 0.0)
         event = core.next_event()
         assert isinstance(event, InviteReceived)
         core.accept(event.dialog, SDP, 0.0)
         ack = request("ACK", "z9hG4bKa", "call1", event.dialog.local_tag)
-        core.receive_datagram(ack + b"v=0\r\n", PEER, 0.0)
+        core.receive(ack + b"v=0\r\n", PEER, 0.0)
         assert core.next_event() == AckReceived(event.dialog, answer)
 
 
@@ -215,11 +214,11 @@ def test_a_second_reinvite_before_the_first_is_answered_is_told_to_wait() -> Non
     core = new_core()
     dialog = called(core)
     core.accept(dialog, SDP, 0.0)
-    core.receive_datagram(request("ACK", "z9hG4bKa", "call1", dialog.local_tag), PEER, 0.0)
+    core.receive(request("ACK", "z9hG4bKa", "call1", dialog.local_tag), PEER, 0.0)
     for cseq in (2, 3):
         again = request("INVITE", f"z9hG4bK{cseq}", "call1", dialog.local_tag, cseq)
-        core.receive_datagram(again, PEER, 0.0)
-    *_, refusal = core.datagrams_to_send()
+        core.receive(again, PEER, 0.0)
+    *_, refusal = core.messages_to_send()
     assert refusal.data.startswith(b"SIP/2.0 500 ")
     assert b"\r\nRetry-After: " in refusal.data
 
@@ -227,8 +226,8 @@ def test_a_second_reinvite_before_the_first_is_answered_is_told_to_wait() -> Non
 def test_an_answer_never_goes_to_a_third_party() -> None:
     core = new_core()
     aimed = invite().replace(b"192.0.2.7:5060;", b"203.0.113.9:5099;maddr=203.0.113.9;", 1)
-    core.receive_datagram(aimed, PEER, 0.0)
-    assert {out.destination[0] for out in core.datagrams_to_send()} == {PEER[0]}
+    core.receive(aimed, PEER, 0.0)
+    assert {out.destination.host for out in core.messages_to_send()} == {PEER.host}
 
 
 @pytest.mark.parametrize(
@@ -270,15 +269,17 @@ def test_no_mutation_of_a_conversation_breaks_the_core(
 ) -> None:
     core, now, answered = new_core(), 0.0, set[DialogId]()
     for data, (edits, pause), action in zip(datagrams, changes, actions, strict=False):
-        core.receive_datagram(mutate(data, edits), PEER, now)
+        core.receive(mutate(data, edits), PEER, now)
         while (event := core.next_event()) is not None:
             act(core, event, action, now, answered)
         now += pause
         core.handle_timers(now)
     run_out(core)
     assert core.live_transactions == 0
-    for out in core.datagrams_to_send():
-        assert out.destination[0] in (PEER[0], "192.0.2.20", "10.0.0.5") or b"BYE" in out.data[:4]
+    for out in core.messages_to_send():
+        assert (
+            out.destination.host in (PEER.host, "192.0.2.20", "10.0.0.5") or b"BYE" in out.data[:4]
+        )
 
 
 def mutate(data: bytes, edits: list[tuple[float, bytes, int]]) -> bytes:
@@ -304,6 +305,6 @@ def act(core: SipCore, event: Event, action: str, now: float, answered: set[Dial
 @given(st.binary(max_size=400))
 def test_noise_is_neither_answered_nor_raised(data: bytes) -> None:
     core = new_core()
-    core.receive_datagram(data, PEER, 0.0)
-    assert core.datagrams_to_send() == []
+    core.receive(data, PEER, 0.0)
+    assert core.messages_to_send() == []
     assert core.next_event() is None

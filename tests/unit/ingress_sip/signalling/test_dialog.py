@@ -9,10 +9,11 @@ from ingress_sip.signalling.errors import SipError
 from ingress_sip.signalling.fields import Via
 from ingress_sip.signalling.headers import Headers
 from ingress_sip.signalling.message import Request
-from ingress_sip.signalling.routing import request_destination, response_destination
+from ingress_sip.signalling.routing import Hop, Transport, request_destination, response_destination
 from ingress_sip.signalling.uri import SipUri, parse_uri
 
-SOURCE = ("192.0.2.7", 5060)
+SOURCE = Hop(Transport.UDP, "192.0.2.7", 5060, flow=3)
+OTHER = Hop(Transport.UDP, "192.0.2.8", 1)
 CONTACT = "<sip:alice@192.0.2.7:5070>"
 
 
@@ -50,7 +51,7 @@ def test_a_request_of_ours() -> None:
         "",
         "",
     ]
-    assert destination == ("192.0.2.7", 5070)
+    assert destination == SOURCE._replace(port=5070)
     assert dialog.request("BYE", "z9hG4bK3")[0].cseq.number == 2
 
 
@@ -59,7 +60,7 @@ def test_loose_routes_leave_the_request_uri_alone() -> None:
     bye, destination = dialog.request("BYE", "z9hG4bK2")
     assert str(bye.uri) == "sip:alice@192.0.2.7:5070"
     assert bye.headers.get_list("Route") == ("<sip:192.0.2.20;lr>", "<sip:192.0.2.30;lr>")
-    assert destination == ("192.0.2.20", 5060)
+    assert destination == SOURCE._replace(host="192.0.2.20")
 
 
 def test_a_strict_router_takes_the_request_uri() -> None:
@@ -67,7 +68,7 @@ def test_a_strict_router_takes_the_request_uri() -> None:
     bye, destination = dialog.request("BYE", "z9hG4bK2")
     assert str(bye.uri) == "sip:192.0.2.20"
     assert bye.headers.get_list("Route") == ("<sip:192.0.2.30;lr>", "<sip:alice@192.0.2.7:5070>")
-    assert destination == ("192.0.2.20", 5060)
+    assert destination == SOURCE._replace(host="192.0.2.20")
 
 
 def test_an_rfc_2543_peer_is_reached_at_its_from() -> None:
@@ -84,12 +85,12 @@ def test_a_contact_that_cannot_be_reached_is_refused(contact: str) -> None:
 
 def test_lower_numbers_are_out_of_order() -> None:
     dialog = a_dialog()
-    dialog.receive(an_invite(cseq=7), ("192.0.2.8", 1))
-    assert dialog.source == ("192.0.2.8", 1)
+    dialog.receive(an_invite(cseq=7), OTHER)
+    assert dialog.source == OTHER
     with pytest.raises(SipError) as caught:
         dialog.receive(an_invite(cseq=6), SOURCE)
     assert caught.value.status == 500
-    assert (dialog.source, dialog.remote_cseq) == (("192.0.2.8", 1), 7)
+    assert (dialog.source, dialog.remote_cseq) == (OTHER, 7)
 
 
 @pytest.mark.parametrize(
@@ -108,7 +109,26 @@ def test_lower_numbers_are_out_of_order() -> None:
     ],
 )
 def test_where_requests_go(uri: str, source: str, destination: tuple[str, int]) -> None:
-    assert request_destination(parse_uri(uri), (source, 999)) == destination
+    last = Hop(Transport.UDP, source, 999)
+    hop = request_destination(parse_uri(uri), last)
+    assert (hop.host, hop.port) == destination
+    assert hop.transport is (Transport.TLS if uri.startswith("sips") else Transport.UDP)
+
+
+@pytest.mark.parametrize(
+    ("uri", "hop"),
+    [
+        # RFC 5923: the connection that is there, whatever port the peer dialled from.
+        ("sip:a@10.0.0.1:5070;transport=tcp", Hop(Transport.TCP, "10.0.0.1", 5070, 7)),
+        ("sip:a@10.0.0.2:5070;transport=tcp", Hop(Transport.TCP, "10.0.0.2", 5070)),
+        ("sip:a@10.0.0.1:5061;transport=tls", Hop(Transport.TLS, "10.0.0.1", 5061)),
+        ("sip:a@10.0.0.1", Hop(Transport.UDP, "10.0.0.1", 5060)),
+        ("sip:a@10.0.0.1;transport=sctp", Hop(Transport.UDP, "10.0.0.1", 5060)),
+        ("sip:a@phone.example.com", Hop(Transport.TCP, "10.0.0.1", 40000, 7)),
+    ],
+)
+def test_a_connection_is_used_again(uri: str, hop: Hop) -> None:
+    assert request_destination(parse_uri(uri), Hop(Transport.TCP, "10.0.0.1", 40000, 7)) == hop
 
 
 @pytest.mark.parametrize(
@@ -120,4 +140,13 @@ def test_where_requests_go(uri: str, source: str, destination: tuple[str, int]) 
     ],
 )
 def test_where_responses_go(via: str, destination: tuple[str, int]) -> None:
-    assert response_destination(Via.parse(via), ("192.0.2.7", 999)) == destination
+    source = Hop(Transport.UDP, "192.0.2.7", 999, 3)
+    hop = response_destination(Via.parse(via), source)
+    assert hop == source._replace(host=destination[0], port=destination[1])
+
+
+def test_a_response_takes_the_connection_or_the_port_in_the_via() -> None:
+    """18.2.2: where the connection is gone by then, a new one to the sent-by port."""
+    source = Hop(Transport.TCP, "192.0.2.7", 40000, 3)
+    via = Via.parse("SIP/2.0/TCP 10.0.0.5:5070;rport")
+    assert response_destination(via, source) == Hop(Transport.TCP, "192.0.2.7", 5070, 3)
