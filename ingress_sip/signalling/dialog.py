@@ -8,7 +8,7 @@ from typing import NamedTuple
 from ingress_sip.signalling.errors import SipError
 from ingress_sip.signalling.fields import NameAddr
 from ingress_sip.signalling.headers import Headers
-from ingress_sip.signalling.message import Request
+from ingress_sip.signalling.message import Message, Request, Response
 from ingress_sip.signalling.routing import Hop, Transport, request_destination
 from ingress_sip.signalling.uri import SipUri, Uri
 
@@ -23,7 +23,7 @@ class DialogId(NamedTuple):
 
 @dataclass
 class Dialog:
-    """One dialog that a peer's INVITE began. We are the UAS, and later either side asks."""
+    """One dialog: begun by a peer's INVITE (we are its UAS) or by ours. Later either side asks."""
 
     id: DialogId
     local: NameAddr  # with our tag
@@ -31,9 +31,10 @@ class Dialog:
     contact: SipUri  # how the peer reaches us
     route_set: tuple[NameAddr, ...]
     remote_target: Uri
-    remote_cseq: int
-    source: Hop  # where its last request came from
+    remote_cseq: int  # -1: it has not asked for anything yet
+    source: Hop  # where it was last heard from
     local_cseq: int = 0  # the last number we used
+    ours: bool = False  # we began it, and own its Call-ID
 
     @classmethod
     def from_invite(cls, invite: Request, source: Hop, local_tag: str, contact: SipUri) -> Dialog:
@@ -44,12 +45,32 @@ class Dialog:
             remote=invite.from_,
             contact=contact,
             # 12.1.1: in the order of the INVITE, for the UAS.
-            route_set=tuple(
-                NameAddr.parse(value) for value in invite.headers.get_list("Record-Route")
-            ),
+            route_set=_recorded(invite),
             remote_target=contact_of(invite),
             remote_cseq=invite.cseq.number,
             source=source,
+        )
+
+    @classmethod
+    def from_response(
+        cls, invite: Request, response: Response, source: Hop, contact: SipUri
+    ) -> Dialog:
+        """12.1.2: the dialog that a response to our INVITE makes, early or not.
+
+        A Contact that is missing or unusable leaves the target where the INVITE went.
+        """
+        target = response.contact.uri if response.contact else None
+        return cls(
+            id=DialogId(invite.call_id, invite.from_.tag or "", response.to.tag or ""),
+            local=invite.from_,
+            remote=response.to,
+            contact=contact,
+            route_set=tuple(reversed(_recorded(response))),
+            remote_target=target if isinstance(target, SipUri) else invite.uri,
+            remote_cseq=-1,
+            source=source,
+            local_cseq=invite.cseq.number,
+            ours=True,
         )
 
     def receive(self, request: Request, source: Hop) -> None:
@@ -59,27 +80,47 @@ class Dialog:
         self.remote_cseq = request.cseq.number
         self.source = source
 
+    def refresh_target(self, message: Message) -> None:
+        """12.2.1.2, 12.2.2: a re-INVITE, an UPDATE or the answer to one moves the target."""
+        if message.contact is not None and isinstance(message.contact.uri, SipUri):
+            self.remote_target = message.contact.uri
+
+    @property
+    def next_hop(self) -> Hop:
+        """Where requests in the dialog go."""
+        return request_destination(self._route()[2], self.source)
+
     def request(
-        self, method: str, branch: str, extra: tuple[tuple[str, str], ...] = ()
-    ) -> tuple[Request, Hop]:
-        """12.2.1.1: the next request of ours in this dialog, and where to send it."""
-        self.local_cseq += 1
-        uri, routes, next_hop = self._route()
-        destination = request_destination(next_hop, self.source)
-        via = via_of(self.contact, destination.transport, branch)
+        self,
+        method: str,
+        branch: str,
+        extra: tuple[tuple[str, str], ...] = (),
+        *,
+        body: bytes = b"",
+        cseq: int | None = None,
+        hop: Hop | None = None,
+    ) -> Request:
+        """12.2.1.1: the next request of ours in this dialog, sent to `hop` or to the `next_hop`.
+
+        `cseq` is the INVITE's for an ACK (13.2.2.4); any other request gets the next number.
+        """
+        if cseq is None:
+            self.local_cseq += 1
+            cseq = self.local_cseq
+        uri, routes, _ = self._route()
         headers = Headers(
             (
-                ("Via", via),
+                ("Via", via_of(self.contact, (hop or self.next_hop).transport, branch)),
                 ("Max-Forwards", "70"),
                 *(("Route", str(route)) for route in routes),
                 ("From", str(self.local)),
                 ("To", str(self.remote)),
                 ("Call-ID", self.id.call_id),
-                ("CSeq", f"{self.local_cseq} {method}"),
+                ("CSeq", f"{cseq} {method}"),
                 *extra,
             )
         )
-        return Request(method, uri, headers=headers), destination
+        return Request(method, uri, headers=headers, body=body)
 
     def _route(self) -> tuple[Uri, tuple[NameAddr, ...], Uri]:
         """Request-URI, Route values, next hop."""
@@ -96,6 +137,10 @@ def via_of(contact: SipUri, transport: Transport, branch: str) -> str:
     """The Via of a request of ours (8.1.1.7), with rport (RFC 3581 section 3)."""
     host, port = contact.host, contact.address[1]
     return f"SIP/2.0/{transport.upper()} {host}:{port};branch={branch};rport"
+
+
+def _recorded(message: Message) -> tuple[NameAddr, ...]:
+    return tuple(NameAddr.parse(value) for value in message.headers.get_list("Record-Route"))
 
 
 def contact_of(request: Request) -> Uri:

@@ -1,4 +1,4 @@
-"""Two kinds of mistake: the peer's, which is answered, and ours, which is a bug."""
+"""Two kinds of mistake: the peer's, which is answered (or not), and ours, which is a bug."""
 
 from __future__ import annotations
 
@@ -16,6 +16,10 @@ class SipError(Exception):
         self.status = status
         self.reason = reason
         self.headers = tuple(headers)
+
+
+class IgnoredError(Exception):
+    """The peer is not to be answered at all: whoever asks so is looking for somebody to talk to."""
 
 
 class LocalProtocolError(Exception):

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from ingress_sip.signalling.message import Request
+from ingress_sip.signalling.message import Request, Response
 from ingress_sip.signalling.routing import Hop
 from ingress_sip.signalling.transaction import (
     SEND,
@@ -28,6 +28,7 @@ from ingress_sip.signalling.transaction import (
     Timer,
     Transaction,
     TransactionKey,
+    status_input,
 )
 
 _DONE: tuple[State, tuple[Action, ...]] = (
@@ -71,3 +72,8 @@ class NonInviteClient(Transaction):
     def answered(self) -> bool:
         """A final response has come."""
         return self.state is State.COMPLETED
+
+    def received(self, response: Response, now: float) -> bool:
+        """Take a response; True when the core is to hear of it."""
+        first = not self.answered
+        return self.step(status_input(response.status), now) and first

@@ -1,7 +1,9 @@
 """The INVITE usage of a dialog (RFC 5057): what a call is to the signalling.
 
-EARLY --2xx--> ANSWERED --ACK--> CONFIRMED --our BYE--> ENDING --its answer--> gone
-  '--CANCEL, failure, BYE--> gone    '---------the peer's BYE--> gone
+    theirs  EARLY --2xx--> ANSWERED --ACK--> CONFIRMED --our BYE--> ENDING --its answer--> gone
+              '--CANCEL, failure--> gone         '---------the peer's BYE--> gone
+    ours    EARLY --2xx, our ACK--> CONFIRMED, and so on
+              '--failure--> gone
 """
 
 from __future__ import annotations
@@ -9,8 +11,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import Enum, auto
 
-from ingress_sip.signalling.dialog import Dialog
+from ingress_sip.signalling.clients import Asked, Authorizer
+from ingress_sip.signalling.dialog import Dialog, DialogId
 from ingress_sip.signalling.invite_server import InviteServer
+from ingress_sip.signalling.message import Message
+from ingress_sip.signalling.non_invite_server import NonInviteServer
+from ingress_sip.signalling.session_timer import Refresh
 from ingress_sip.signalling.transaction import Origin
 
 
@@ -22,12 +28,64 @@ class Phase(Enum):
 
 
 @dataclass
+class Outward:
+    """A call of ours that was not answered yet."""
+
+    asked: Asked
+    #: Early dialogs by the other side's tag: a proxy may have asked several phones at once.
+    forks: dict[str, Dialog] = field(default_factory=dict)
+    #: The newest reliable provisional response of each fork (RFC 3262 section 4).
+    rseq: dict[str, int] = field(default_factory=dict)
+    cancelled: bool = False
+
+
+@dataclass
+class Reliable:
+    """A provisional response that is sent until its PRACK (RFC 3262 section 3)."""
+
+    rseq: int
+    invite: InviteServer
+    pause: float
+
+
+@dataclass
 class Session:
+    """One call. `name` is what its user calls it by, and never changes."""
+
+    name: DialogId
     dialog: Dialog
-    invite: InviteServer | None  # the INVITE or re-INVITE that waits for our final answer
+    invite: InviteServer | None = None  # the peer's (re-)INVITE that waits for our final answer
     phase: Phase = Phase.EARLY
     unacknowledged: set[Origin] = field(default_factory=set)  # our 2xx whose ACK is not here yet
     held_bye: tuple[tuple[str, str], ...] | None = None  # header fields of a BYE that must wait
+    outward: Outward | None = None
+    reliable: Reliable | None = None
+    rseq: int = 0
+    #: The peer's UPDATE or REFER that waits for our answer.
+    update: NonInviteServer | None = None
+    refer: NonInviteServer | None = None
+    #: A re-INVITE of ours is on its way.
+    renewing: bool = False
+    #: The ACKs of our re-INVITEs, for 2xx that come again.
+    acks: dict[int, bytes] = field(default_factory=dict)
+    #: Our newest session description, for refreshing the session without changing it.
+    description: bytes = b""
+    refresh: Refresh | None = None
+    #: Methods and option tags that the peer says it knows.
+    allows: frozenset[str] = frozenset()
+    supports: frozenset[str] = frozenset()
+    #: Answers challenges to our requests.
+    digest: Authorizer | None = None
+    #: We asked the peer to transfer the call: NOTIFYs are due.
+    referring: bool = False
+    #: The peer asked us to: how far we are is told in NOTIFYs about the REFER of this number.
+    referred: int | None = None
+
+    def learn(self, message: Message) -> None:
+        """What the peer says that it can do; a message that says nothing changes nothing."""
+        for name, known in (("Allow", "allows"), ("Supported", "supports")):
+            if name in message.headers:
+                setattr(self, known, frozenset(message.tokens(name)))
 
 
 @dataclass

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from enum import Enum, auto
 from typing import ClassVar, NamedTuple
 
+from ingress_sip.signalling.dialog import DialogId
 from ingress_sip.signalling.message import Message, Request
 from ingress_sip.signalling.routing import Hop
 from ingress_sip.signalling.timers import TimerQueue, Timing
@@ -71,6 +72,9 @@ def key_of(message: Message, method: str | None = None) -> TransactionKey:
 class Timer(Enum):
     """Timers of RFC 3261 table 4 and RFC 6026, and those that the core keeps beside them."""
 
+    A = auto()  # INVITE: resend
+    B = auto()  # INVITE: give up
+    D = auto()  # INVITE: absorb repeated failures
     E = auto()  # non-INVITE request: resend
     F = auto()  # non-INVITE request: give up
     G = auto()  # INVITE failure: resend
@@ -79,12 +83,21 @@ class Timer(Enum):
     J = auto()  # non-INVITE response: answer repeated requests
     K = auto()  # non-INVITE request: absorb repeated responses
     L = auto()  # INVITE success: absorb repeated INVITEs (RFC 6026)
-    RESEND_2XX = auto()  # 13.3.1.4, the core's
-    ACK_TIMEOUT = auto()  # 13.3.1.4, the core's
-    EXPIRES = auto()  # 13.3.1, the core's
+    M = auto()  # INVITE: take the successes of other forks, and repeated ones (RFC 6026)
+    # Those of the core: an INVITE of the peer's ...
+    RESEND_2XX = auto()  # 13.3.1.4
+    ACK_TIMEOUT = auto()  # 13.3.1.4
+    EXPIRES = auto()  # 13.3.1
+    # ... and a call.
+    RESEND_1XX = auto()  # RFC 3262 section 3
+    PRACK_TIMEOUT = auto()  # RFC 3262 section 3
+    CANCELLED = auto()  # 9.1: no answer to the INVITE though it was cancelled
+    REFRESH = auto()  # RFC 4028 section 10
+    SESSION_EXPIRES = auto()  # RFC 4028 section 10
+    RETRY = auto()  # 14.1: after a 491
 
 
-TimerName = tuple[TransactionKey | Origin, Timer]
+TimerName = tuple[TransactionKey | Origin | DialogId, Timer]
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,11 +110,12 @@ class Surroundings:
 
 
 # Over TCP and TLS nothing is resent, and no copy of a message comes late (17.1.1.2, 17.2.1).
-_RESENDS = frozenset({Timer.E, Timer.G})
-_LINGERS = frozenset({Timer.I, Timer.J, Timer.K})
+_RESENDS = frozenset({Timer.A, Timer.E, Timer.G})
+_LINGERS = frozenset({Timer.D, Timer.I, Timer.J, Timer.K})
 
 
 class State(Enum):
+    CALLING = auto()
     TRYING = auto()
     PROCEEDING = auto()
     ACCEPTED = auto()  # RFC 6026
@@ -131,7 +145,7 @@ class Start(NamedTuple):
 
 
 class Double(NamedTuple):
-    """Start a resend timer again with twice its pause, at most T2."""
+    """Start a resend timer again with twice its pause: at most T2, but for timer A (17.1.1.2)."""
 
     timer: Timer
 
@@ -208,7 +222,8 @@ class Transaction:
                     )
                     timers.set((self.key, timer), now + wait)
             case Double(timer):
-                self._pause = min(2 * self._pause, timing.t2)
+                longest = timing.give_up if timer is Timer.A else timing.t2
+                self._pause = min(2 * self._pause, longest)
                 timers.set((self.key, timer), now + self._pause)
             case Slow(timer):
                 timers.set((self.key, timer), now + timing.t2)
@@ -219,7 +234,7 @@ class Transaction:
 def first_value(timer: Timer, timing: Timing) -> float:
     """RFC 3261 table 4, over an unreliable transport; seconds."""
     match timer:
-        case Timer.E | Timer.G | Timer.RESEND_2XX:
+        case Timer.A | Timer.E | Timer.G | Timer.RESEND_1XX | Timer.RESEND_2XX:
             return timing.t1
         case Timer.I | Timer.K:
             return timing.t4

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ingress_sip.signalling.invite_client import InviteClient
 from ingress_sip.signalling.invite_server import InviteServer
 from ingress_sip.signalling.message import Message, Request
 from ingress_sip.signalling.non_invite_client import NonInviteClient
@@ -17,7 +18,11 @@ from ingress_sip.signalling.transaction import (
 
 ServerTransaction = InviteServer | NonInviteServer
 
-_CLIENT_TIMERS = frozenset({Timer.E, Timer.F, Timer.K})
+ClientTransaction = InviteClient | NonInviteClient
+
+_CLIENT_TIMERS = frozenset(
+    {Timer.A, Timer.B, Timer.D, Timer.E, Timer.F, Timer.K, Timer.M}
+)
 
 
 class Transactions:
@@ -27,7 +32,7 @@ class Transactions:
         self._surroundings = surroundings
         self._limit = limit
         self._servers: dict[TransactionKey, ServerTransaction] = {}
-        self._clients: dict[TransactionKey, NonInviteClient] = {}
+        self._clients: dict[TransactionKey, ClientTransaction] = {}
         self._invites: set[Origin] = set()
 
     def __len__(self) -> int:
@@ -41,7 +46,7 @@ class Transactions:
     def server(self, key: TransactionKey) -> ServerTransaction | None:
         return self._servers.get(key)
 
-    def client_for(self, response: Message) -> NonInviteClient | None:
+    def client_for(self, response: Message) -> ClientTransaction | None:
         return self._clients.get(key_of(response))
 
     def is_merged(self, request: Request) -> bool:
@@ -61,20 +66,28 @@ class Transactions:
         self._servers[key] = transaction
         return transaction
 
-    def send_request(self, request: Request, destination: Hop, now: float) -> NonInviteClient:
+    def send_request(self, request: Request, destination: Hop, now: float) -> ClientTransaction:
         key = key_of(request)
-        client = NonInviteClient(key, request, destination, self._surroundings, now)
+        kind = InviteClient if request.method == "INVITE" else NonInviteClient
+        client = kind(key, request, destination, self._surroundings, now)
         self._clients[key] = client
         return client
 
-    def on_timer(self, key: TransactionKey, timer: Timer, now: float) -> NonInviteClient | None:
-        """Step the transaction; returns a client that has just timed out."""
+    def drop_client(self, key: TransactionKey) -> ClientTransaction | None:
+        """Its request could not be sent."""
+        client = self._clients.pop(key, None)
+        for timer in _CLIENT_TIMERS:
+            self._surroundings.timers.cancel((key, timer))
+        return client
+
+    def on_timer(self, key: TransactionKey, timer: Timer, now: float) -> ClientTransaction | None:
+        """Step the transaction; returns a client that has ended by it."""
         if timer in _CLIENT_TIMERS:
             client = self._clients[key]
             client.step(timer, now)
-            if client.terminated:
-                del self._clients[key]
-            return client if timer is Timer.F else None
+            if not client.terminated:
+                return None
+            return self._clients.pop(key)
         server = self._servers[key]
         server.step(timer, now)
         if server.terminated:

@@ -1,84 +1,53 @@
-"""Calls: what INVITE, ACK, CANCEL and BYE do to sessions (RFC 3261 sections 9, 13, 14, 15)."""
+"""The peer's INVITEs: what they, their ACKs and CANCELs do (RFC 3261 sections 9, 13.3, 14.2)."""
 
 from __future__ import annotations
 
-import hashlib
-from collections import deque
 from collections.abc import Callable
+from typing import Final
 
 from ingress_sip.signalling.dialog import Dialog, DialogId, contact_of
 from ingress_sip.signalling.errors import LocalProtocolError, SipError
 from ingress_sip.signalling.events import (
     AckReceived,
     AckTimedOut,
-    ByeAnswered,
-    ByeReceived,
-    Event,
     InviteCancelled,
     InviteReceived,
     ReinviteReceived,
 )
-from ingress_sip.signalling.fields import MAGIC_COOKIE
 from ingress_sip.signalling.inspection import SDP, sdp_of
 from ingress_sip.signalling.invite_server import InviteServer
-from ingress_sip.signalling.message import Message, Request
+from ingress_sip.signalling.message import Request
+from ingress_sip.signalling.parameters import Parameters
+from ingress_sip.signalling.reliable import Reliability
 from ingress_sip.signalling.replies import build_response
 from ingress_sip.signalling.routing import Hop, response_destination
 from ingress_sip.signalling.session import Phase, Session, Unacknowledged
-from ingress_sip.signalling.transaction import (
-    Origin,
-    Surroundings,
-    Timer,
-    TransactionKey,
-    first_value,
-)
-from ingress_sip.signalling.transactions import Transactions
-from ingress_sip.signalling.uri import SipUri
-
-HeaderItems = tuple[tuple[str, str], ...]
+from ingress_sip.signalling.session_timer import answering
+from ingress_sip.signalling.sessions import HeaderItems, Sessions
+from ingress_sip.signalling.transaction import Origin, Timer, TransactionKey, first_value
 
 # 16.6 timer C: proxies give up on an unanswered INVITE after three minutes, and so do we.
-ANSWER_WITHIN = 180.0
-RETRY_AFTER = ("Retry-After", "5")
+ANSWER_WITHIN: Final = 180.0
+RETRY_AFTER: Final = ("Retry-After", "5")
 # A lost ACK or two may be overtaken by re-INVITEs (RFC 5407 3.1.4); more of them are a storm, each
 # of whose 2xx would be resent for 32 s.
-MOST_UNACKNOWLEDGED = 4
+MOST_UNACKNOWLEDGED: Final = 4
 
 
-class InviteUsage:
-    """All sessions of one core. Requests come in checked; refusals go out as SipError."""
+class Incoming:
+    """INVITEs from outside. They come in checked; refusals go out as SipError."""
 
     def __init__(
-        self,
-        transactions: Transactions,
-        surroundings: Surroundings,
-        events: deque[Event],
-        *,
-        contact_for: Callable[[Hop], SipUri],
-        tokens: Callable[[], str],
-        screen: Callable[[Request], None],
-        identity: HeaderItems,
-        product: str,
+        self, sessions: Sessions, screen: Callable[[Request], None], reliability: Reliability
     ) -> None:
         self.draining = False
-        self._transactions = transactions
-        self._surroundings = surroundings
-        self._events = events
-        self._contact_for = contact_for
-        self._tokens = tokens
+        self._sessions = sessions
+        self._transactions = sessions.transactions
+        self._surroundings = sessions.surroundings
         self._screen = screen
-        self._identity = identity  # on each response that forms or changes a dialog
-        self._user_agent = ("User-Agent", product)
-        self._sessions: dict[DialogId, Session] = {}
+        self._reliability = reliability
         self._pending: dict[TransactionKey, Session] = {}  # INVITEs not finally answered
         self._unacknowledged: dict[Origin, Unacknowledged] = {}
-        self._byes: dict[TransactionKey, Session] = {}
-
-    def __len__(self) -> int:
-        return len(self._sessions)
-
-    def has_dialog(self, request: Request) -> bool:
-        return _dialog_id(request) in self._sessions
 
     def check_open(self) -> None:
         """Raises SipError(503) when a new call would be refused."""
@@ -96,31 +65,61 @@ class InviteUsage:
             raise SipError(482, "Loop Detected")  # 8.2.2.2
         self.check_open()
         self._screen(request)
-        dialog = Dialog.from_invite(request, source, self._tokens(), self._contact_for(source))
-        session = Session(dialog, self._take_invite(request, source, now))
-        self._sessions[dialog.id] = session
+        answering(request, self._sessions.timers)  # 422 before anybody rings
+        replaces = self._replaced(request)
+        identity = self._sessions.identity
+        dialog = Dialog.from_invite(request, source, identity.tokens(), identity.contact_for(source))
+        session = Session(dialog.id, dialog, self._take_invite(request, source, now))
+        session.learn(request)
+        self._sessions.add(session)
         self._await_answer(session, request, now)
-        self._events.append(InviteReceived(dialog.id, request, source, sdp_of(request)))
+        offer = sdp_of(request)
+        self._sessions.tell(InviteReceived(session.name, request, source, offer, replaces))
+
+    def _replaced(self, request: Request) -> DialogId | None:
+        """The call that this one is to take the place of (RFC 3891 section 3)."""
+        values = request.headers.get_all("Replaces")
+        if not values:
+            return None
+        if len(values) > 1:
+            raise SipError(400, "Repeated Replaces")
+        call_id, _, rest = values[0].partition(";")
+        tags = Parameters.parse(rest)
+        to_tag, from_tag = tags.get("to-tag"), tags.get("from-tag")
+        if not to_tag or from_tag is None:
+            raise SipError(400, "Bad Replaces")
+        session = self._sessions.named(call_id.strip(), to_tag, from_tag)
+        if session is None or session.phase is Phase.EARLY:
+            raise SipError(481, "Call/Transaction Does Not Exist")
+        if session.phase is Phase.ENDING:
+            raise SipError(603, "Decline")
+        if "early-only" in tags:
+            raise SipError(486, "Busy Here")
+        return session.name
 
     def _on_reinvite(self, request: Request, source: Hop, now: float) -> None:
-        session = self._sessions[_dialog_id(request)]
+        session = self._sessions.find(request)
+        if session is None or session.phase is Phase.ENDING:
+            raise SipError(481, "Call/Transaction Does Not Exist")
         if self._transactions.full:
             raise SipError(503, "Service Unavailable", [RETRY_AFTER])
-        if session.phase is Phase.ENDING:
-            raise SipError(481, "Call/Transaction Does Not Exist")
-        if session.invite is not None or len(session.unacknowledged) >= MOST_UNACKNOWLEDGED:
+        busy = session.invite is not None or session.update is not None
+        if busy or len(session.unacknowledged) >= MOST_UNACKNOWLEDGED:
             # 14.2: a second INVITE before the first is answered; try again in 0 to 10 s.
-            wait = hashlib.blake2s(self._tokens().encode(), digest_size=1).digest()[0] % 11
+            wait = self._sessions.identity.below(11)
             raise SipError(500, "Request Pending", [("Retry-After", str(wait))])
-        if any(self._unacknowledged[origin].offered for origin in session.unacknowledged):
+        ours = any(self._unacknowledged[origin].offered for origin in session.unacknowledged)
+        if ours or session.renewing:
             raise SipError(491, "Request Pending")  # our own offer still waits for its answer
         if self._transactions.is_merged(request):
             # 12.2.1.1: numbers go up. An ACK would not say which of the two it is for.
             raise SipError(500, "CSeq Out of Order")
+        answering(request, self._sessions.timers)
         session.dialog.receive(request, source)
+        session.learn(request)
         session.invite = self._take_invite(request, source, now)
         self._await_answer(session, request, now)
-        self._events.append(ReinviteReceived(session.dialog.id, request, sdp_of(request)))
+        self._sessions.tell(ReinviteReceived(session.name, request, sdp_of(request)))
 
     def _take_invite(self, request: Request, source: Hop, now: float) -> InviteServer:
         contact_of(request)  # 8.1.1.8: without one there is nothing to refresh the target with
@@ -139,62 +138,42 @@ class InviteUsage:
 
     def on_ack(self, request: Request, now: float) -> None:
         """An ACK for a 2xx. By Call-ID, From tag and CSeq: pyVoIP makes up a To tag."""
-        waiting = self._unacknowledged.get(Origin.of(request))
+        origin = Origin.of(request)
+        waiting = self._unacknowledged.get(origin)
         if waiting is None:
             return
         session = waiting.session
-        self._stop_resending(Origin.of(request))
+        self._stop_resending(origin)
         if session.phase is Phase.ANSWERED:
             session.phase = Phase.CONFIRMED
         if session.held_bye is None:
             body = sdp_of(request) if waiting.offered else b""
-            self._events.append(AckReceived(session.dialog.id, body))
+            self._sessions.tell(AckReceived(session.name, body))
         elif not session.unacknowledged:
-            self._send_bye(session, session.held_bye, now)
+            self._hang_up(session, session.held_bye, now)
 
     def on_cancel(self, request: Request, invite: InviteServer, now: float) -> str | None:
         """9.2. Returns the To tag for the CANCEL's own 200, None when any will do."""
         session = self._pending.get(invite.key)
         if session is None:
             return None
-        initial = session.phase is Phase.EARLY
-        self._refuse_pending(session, 487, now)
-        if initial:
-            self._forget(session)
-            reason = request.headers.get("Reason") or "cancelled"
-            self._events.append(InviteCancelled(session.dialog.id, reason))
+        reason = request.headers.get("Reason") or "cancelled"
+        self.give_up(session, reason, now)
         return session.dialog.id.local_tag
-
-    def on_bye(self, request: Request, source: Hop, now: float) -> None:
-        """15.1.2. Raises SipError(481) for a BYE of no dialog."""
-        session = self._sessions.get(_dialog_id(request))
-        if session is None:
-            raise SipError(481, "Call/Transaction Does Not Exist")
-        session.dialog.receive(request, source)
-        destination = response_destination(request.via, source)
-        transaction = self._transactions.accept_request(request, destination)
-        transaction.respond(build_response(request, 200), now)
-        if session.phase is Phase.ENDING:
-            return  # both hung up at once; our own BYE ends it
-        self._refuse_pending(session, 487, now)
-        self._forget(session)
-        self._events.append(ByeReceived(session.dialog.id, request.headers.get("Reason")))
-
-    def on_bye_answered(self, key: TransactionKey, status: int) -> None:
-        session = self._byes.pop(key)
-        self._forget(session)
-        self._events.append(ByeAnswered(session.dialog.id, status))
 
     # What time does
 
     def on_expired(self, key: TransactionKey, now: float) -> None:
         """Nobody answered the INVITE (13.3.1)."""
-        session = self._pending[key]
+        self.give_up(self._pending[key], "expired", now)
+
+    def give_up(self, session: Session, reason: str, now: float, status: int = 487) -> None:
+        """Refuse what waits; if that is the call itself, it is over."""
         initial = session.phase is Phase.EARLY
-        self._refuse_pending(session, 487, now)
+        self.refuse_pending(session, status, now)
         if initial:
-            self._forget(session)
-            self._events.append(InviteCancelled(session.dialog.id, "expired"))
+            self.forget(session)
+            self._sessions.tell(InviteCancelled(session.name, reason))
 
     def on_resend(self, origin: Origin, now: float) -> None:
         """13.3.1.4: the 2xx again, at T1, 2*T1, ... up to T2."""
@@ -206,82 +185,92 @@ class InviteUsage:
     def on_ack_timeout(self, origin: Origin, now: float) -> None:
         """13.3.1.4: 64*T1 without an ACK: the dialog is confirmed, but the session ends."""
         session = self._unacknowledged[origin].session
-        self._events.append(AckTimedOut(session.dialog.id))
-        self._refuse_pending(session, 487, now)
-        self._send_bye(session, (("Reason", 'SIP;cause=408;text="No ACK"'),), now)
+        self._sessions.tell(AckTimedOut(session.name))
+        self.refuse_pending(session, 487, now)
+        self._hang_up(session, (("Reason", 'SIP;cause=408;text="No ACK"'),), now)
 
     # What the user does
 
-    def ring(self, dialog: DialogId, status: int, body: bytes, now: float) -> bool:
+    def ring(self, session: Session, status: int, body: bytes, now: float) -> bool:
         if not 101 <= status <= 199:
             raise LocalProtocolError(f"{status} is not a provisional status")
-        session = self._sessions.get(dialog)
-        if session is None or session.invite is None:
+        if session.invite is None:
             return False
-        self._answer(session, session.invite, status, body, now)
+        if self._reliability.wanted(session.invite.request, body):
+            fields = self._fields(session, session.invite)
+            self._reliability.ring(session, fields, status, body, now)
+        else:
+            self._answer(session, session.invite, status, body, now)
         return True
 
-    def accept(self, dialog: DialogId, body: bytes, now: float) -> bool:
+    def accept(self, session: Session, body: bytes, now: float) -> bool:
         if not body:
             raise LocalProtocolError("a 2xx to an INVITE carries an answer or an offer (13.3.1.4)")
-        session = self._sessions.get(dialog)
-        if session is None or session.invite is None:
+        if session.invite is None:
             return False
         invite = session.invite
-        session.dialog.remote_target = contact_of(invite.request)  # 12.2.2: target refresh
+        refresh, timer_fields = answering(invite.request, self._sessions.timers)
+        session.dialog.refresh_target(invite.request)
         self._close_pending(session, invite)
-        self._answer(session, invite, 200, body, now)
+        session.description = body
+        self._answer(session, invite, 200, body, now, timer_fields)
         if session.phase is Phase.EARLY:
             session.phase = Phase.ANSWERED
+        self._sessions.keep_alive(session, refresh, now)
         self._resend_until_ack(session, invite, now)
         return True
 
     def reject(
-        self, dialog: DialogId, status: int, reason: str | None, headers: HeaderItems, now: float
+        self, session: Session, status: int, reason: str | None, headers: HeaderItems, now: float
     ) -> bool:
-        if not 300 <= status <= 699:
-            raise LocalProtocolError(f"{status} does not reject an INVITE")
-        session = self._sessions.get(dialog)
-        if session is None or session.invite is None:
+        if session.invite is None:
             return False
-        self._refuse_pending(session, status, now, reason, headers)
+        self.refuse_pending(session, status, now, reason, headers)
         if session.phase is Phase.EARLY:
-            self._forget(session)
+            self.forget(session)
         return True
 
-    def hang_up(self, dialog: DialogId, reason: str | None, now: float) -> bool:
-        session = self._sessions.get(dialog)
-        if session is None or session.phase is Phase.ENDING or session.held_bye is not None:
+    def hang_up(self, session: Session, extra: HeaderItems, now: float) -> bool:
+        if session.held_bye is not None:
             return False
         if session.phase is Phase.EARLY:
             # 15: a callee ends an early dialog by refusing the INVITE; it may not send BYE.
-            return self.reject(dialog, 480, None, (), now)
-        extra: HeaderItems = () if reason is None else (("Reason", reason),)
-        self._refuse_pending(session, 487, now)
+            return self.reject(session, 480, None, (), now)
+        self.refuse_pending(session, 487, now)
         if session.unacknowledged:
             # 15: no BYE from the callee before the ACK is here, or the wait for it is over.
             session.held_bye = extra
         else:
-            self._send_bye(session, extra, now)
+            self._hang_up(session, extra, now)
         return True
 
     # Shared steps
 
-    def _answer(
-        self, session: Session, invite: InviteServer, status: int, body: bytes, now: float
-    ) -> None:
-        content = (("Content-Type", SDP),) if body else ()
-        headers = (
+    def _fields(self, session: Session, invite: InviteServer) -> HeaderItems:
+        """What each response that forms or changes the dialog carries (12.1.1, 13.3.1)."""
+        return (
             *(("Record-Route", v) for v in invite.request.headers.get_all("Record-Route")),
             ("Contact", f"<{session.dialog.contact}>"),
-            *self._identity,
-            *content,
+            *self._sessions.identity.abilities,
+            self._sessions.identity.server,
         )
+
+    def _answer(
+        self,
+        session: Session,
+        invite: InviteServer,
+        status: int,
+        body: bytes,
+        now: float,
+        extra: HeaderItems = (),
+    ) -> None:
+        content = (("Content-Type", SDP),) if body else ()
+        headers = (*self._fields(session, invite), *extra, *content)
         tag = session.dialog.id.local_tag
         response = build_response(invite.request, status, to_tag=tag, headers=headers, body=body)
         invite.respond(response, now)
 
-    def _refuse_pending(
+    def refuse_pending(
         self,
         session: Session,
         status: int,
@@ -289,6 +278,7 @@ class InviteUsage:
         reason: str | None = None,
         headers: HeaderItems = (),
     ) -> None:
+        """Answer the INVITE that waits, if one does, with a failure."""
         invite = session.invite
         if invite is None:
             return
@@ -303,6 +293,7 @@ class InviteUsage:
         session.invite = None
         del self._pending[invite.key]
         self._surroundings.timers.cancel((invite.key, Timer.EXPIRES))
+        self._reliability.stop(session)
 
     def _resend_until_ack(self, session: Session, invite: InviteServer, now: float) -> None:
         origin = Origin.of(invite.request)
@@ -311,6 +302,7 @@ class InviteUsage:
         self._unacknowledged[origin] = Unacknowledged(
             session, invite, pause=timing.t1, offered=not sdp_of(invite.request)
         )
+        # Over TCP too: the ACK and the 2xx may cross proxies that lose them (13.3.1.4).
         for timer in (Timer.RESEND_2XX, Timer.ACK_TIMEOUT):
             timers.set((origin, timer), now + first_value(timer, timing))
 
@@ -319,19 +311,15 @@ class InviteUsage:
         for timer in (Timer.RESEND_2XX, Timer.ACK_TIMEOUT):
             self._surroundings.timers.cancel((origin, timer))
 
-    def _send_bye(self, session: Session, extra: HeaderItems, now: float) -> None:
+    def stop_all(self, session: Session) -> None:
+        """Nothing of the session is resent any more."""
         for origin in tuple(session.unacknowledged):
             self._stop_resending(origin)
-        session.phase = Phase.ENDING
-        branch = MAGIC_COOKIE + self._tokens()
-        bye, destination = session.dialog.request("BYE", branch, (self._user_agent, *extra))
-        self._byes[self._transactions.send_request(bye, destination, now).key] = session
 
-    def _forget(self, session: Session) -> None:
-        for origin in tuple(session.unacknowledged):
-            self._stop_resending(origin)
-        self._sessions.pop(session.dialog.id, None)
+    def _hang_up(self, session: Session, extra: HeaderItems, now: float) -> None:
+        self.stop_all(session)
+        self._sessions.hang_up(session, extra, now)
 
-
-def _dialog_id(request: Message) -> DialogId:
-    return DialogId(request.call_id, request.to.tag or "", request.from_.tag or "")
+    def forget(self, session: Session) -> None:
+        self.stop_all(session)
+        self._sessions.forget(session)

@@ -1,0 +1,217 @@
+"""Requests of ours: each is tried at its hops in turn, and again with credentials where asked.
+
+One request may so become several transactions (RFC 3261 8.1.3.5, 22.2; RFC 3263 4.3). Whoever asks
+writes it anew for each try, and hears only how it ended: a time-out as a 408 and a transport that
+failed as a 503, as 8.1.3.1 says.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Final, NamedTuple, Protocol
+
+from ingress_sip.signalling.fields import MAGIC_COOKIE
+from ingress_sip.signalling.headers import Headers
+from ingress_sip.signalling.invite_client import InviteClient, cancel_of
+from ingress_sip.signalling.message import Request, Response
+from ingress_sip.signalling.non_invite_client import NonInviteClient
+from ingress_sip.signalling.replies import build_response
+from ingress_sip.signalling.routing import Hop, Transport
+from ingress_sip.signalling.transaction import Timer, TransactionKey
+from ingress_sip.signalling.transactions import Transactions
+
+#: A UDP request that is larger goes by TCP (18.1.1), octets.
+LARGEST_DATAGRAM: Final = 1300
+#: So often credentials are sent anew: a challenge, a stale nonce, and a proxy's beside a server's.
+_MOST_CHALLENGES: Final = 3
+
+
+class Authorizer(Protocol):
+    """What answers challenges: ingress_sip.signalling.digest.DigestClient."""
+
+    def challenged(self, headers: Headers) -> bool: ...
+
+    def headers(self, method: str, uri: str, body: bytes) -> tuple[tuple[str, str], ...]: ...
+
+
+class Try(NamedTuple):
+    """What one try of a request is written for."""
+
+    hop: Hop
+    branch: str
+
+
+Write = Callable[[Try], Request]
+#: `heard(request, response, source, now)`: of the try that the response answers.
+Heard = Callable[[Request, Response, Hop, float], None]
+
+
+@dataclass
+class _Asking:
+    """One request on its way."""
+
+    write: Write
+    hops: deque[Hop]
+    answered: Heard
+    provisional: Heard | None
+    digest: Authorizer | None
+    hop: Hop
+    challenges: int = 0
+    in_fragments: bool = False
+    #: 9.1: it is to be cancelled as soon as there is a provisional response.
+    cancel: tuple[tuple[str, str], ...] | None = None
+    rung: bool = False
+    #: The try that is on its way.
+    request: Request = field(init=False)
+    key: TransactionKey | None = None
+
+
+class Clients:
+    """The client side of one core, below its calls."""
+
+    def __init__(self, transactions: Transactions, tokens: Callable[[], str]) -> None:
+        self._transactions = transactions
+        self._tokens = tokens
+        self._asking: dict[TransactionKey, _Asking] = {}
+
+    def send(
+        self,
+        write: Write,
+        hops: Iterable[Hop],
+        answered: Heard,
+        now: float,
+        *,
+        digest: Authorizer | None = None,
+        provisional: Heard | None = None,
+    ) -> Asked:
+        """Send what `write(try)` writes. `answered` hears of the final response, once; for an
+        INVITE, of every 2xx.
+        """
+        first, *others = hops
+        asking = _Asking(write, deque(others), answered, provisional, digest, first)
+        self._go(asking, first, now)
+        return Asked(self, asking)
+
+    def on_response(self, response: Response, source: Hop, now: float) -> None:
+        """A response from the network; one that no transaction waits for is dropped."""
+        client = self._transactions.client_for(response)
+        if client is None or not client.received(response, now):
+            return
+        asking = self._asking.get(client.key)
+        if asking is not None:
+            self._heard(asking, response, source, now)
+
+    def on_timeout(self, client: InviteClient | NonInviteClient, now: float) -> None:
+        """Nobody answered (8.1.3.1)."""
+        self._failed(client.key, 408, now)
+
+    def on_transport_failure(self, hop: Hop, now: float) -> None:
+        """What was sent there did not leave (8.1.3.1, 17.1.4)."""
+        lost = [key for key, asking in self._asking.items() if asking.hop == hop]
+        for key in lost:
+            client = self._transactions.drop_client(key)
+            if client is not None and not client.answered:
+                self._failed(key, 503, now)
+
+    def _failed(self, key: TransactionKey, status: int, now: float) -> None:
+        asking = self._asking.get(key)
+        if asking is not None:
+            self._heard(asking, build_response(asking.request, status), asking.hop, now)
+
+    def _heard(self, asking: _Asking, response: Response, source: Hop, now: float) -> None:
+        if response.status < 200:
+            self._rang(asking, response, source, now)
+            return
+        is_invite = asking.request.method == "INVITE"
+        failed = response.status >= 300
+        if failed and asking.cancel is None and self._again(asking, response, now):
+            return
+        if asking.key is not None and (failed or not is_invite):
+            self.forget(asking.key)
+        asking.answered(asking.request, response, source, now)
+
+    def _rang(self, asking: _Asking, response: Response, source: Hop, now: float) -> None:
+        first = not asking.rung
+        asking.rung = True
+        if first and asking.cancel is not None:
+            self._send_cancel(asking, asking.cancel, now)
+        if asking.provisional is not None and response.status > 100:
+            asking.provisional(asking.request, response, source, now)
+
+    def _again(self, asking: _Asking, response: Response, now: float) -> bool:
+        """Try it again, with credentials or elsewhere, if that may help."""
+        if response.status in (401, 407):
+            digest = asking.digest
+            if digest is None or asking.challenges >= _MOST_CHALLENGES:
+                return False
+            if not digest.challenged(response.headers):
+                return False
+            asking.challenges += 1
+            hop = asking.hop
+        elif response.status in (408, 503) and asking.hops:
+            hop = asking.hops.popleft()  # RFC 3263 4.3: that one is not there, or is full
+        else:
+            return False
+        if asking.key is not None:
+            self.forget(asking.key)
+        self._go(asking, hop, now)
+        return True
+
+    def _go(self, asking: _Asking, hop: Hop, now: float) -> None:
+        request = self._written(asking, hop)
+        too_large = len(request.encode()) > LARGEST_DATAGRAM and not asking.in_fragments
+        if hop.transport is Transport.UDP and not hop.flow and too_large:
+            # 18.1.1: by TCP; in fragments after all where nobody listens there. Who is reached by a
+            # flow of its own, as a phone behind NAT, cannot be reached otherwise.
+            asking.in_fragments = True
+            asking.hops.appendleft(hop)
+            hop = hop._replace(transport=Transport.TCP)
+            request = self._written(asking, hop)
+        asking.request, asking.hop, asking.rung = request, hop, False
+        asking.key = self._transactions.send_request(request, hop, now).key
+        self._asking[asking.key] = asking
+
+    def _written(self, asking: _Asking, hop: Hop) -> Request:
+        request = asking.write(Try(hop, MAGIC_COOKIE + self._tokens()))
+        if asking.digest is None:
+            return request
+        # A nonce that is known already saves a round trip.
+        uri = str(request.uri)
+        return _with(request, asking.digest.headers(request.method, uri, request.body))
+
+    def cancel(self, asking: _Asking, extra: tuple[tuple[str, str], ...], now: float) -> None:
+        """Cancel an INVITE: at once, or when the first provisional response is here (9.1)."""
+        if asking.cancel is not None:
+            return
+        asking.cancel = extra
+        if asking.rung:
+            self._send_cancel(asking, extra, now)
+
+    def _send_cancel(
+        self, asking: _Asking, extra: tuple[tuple[str, str], ...], now: float
+    ) -> None:
+        cancel = _with(cancel_of(asking.request), extra)
+        self._transactions.send_request(cancel, asking.hop, now)
+
+    def forget(self, key: TransactionKey) -> None:
+        """The transaction is gone: no further 2xx of its INVITE comes."""
+        self._asking.pop(key, None)
+
+
+class Asked:
+    """A request that was sent."""
+
+    def __init__(self, clients: Clients, asking: _Asking) -> None:
+        self._clients = clients
+        self._asking = asking
+
+    def cancel(self, extra: tuple[tuple[str, str], ...], now: float) -> None:
+        """Cancel it, an INVITE; its final response comes all the same."""
+        self._clients.cancel(self._asking, extra, now)
+
+
+def _with(request: Request, extra: Iterable[tuple[str, str]]) -> Request:
+    headers = Headers((*request.headers.items, *extra))
+    return Request(request.method, request.uri, headers=headers, body=request.body)
