@@ -1,0 +1,32 @@
+"""A request of ours outside any dialog, before it is one: what is asked, of whom, and as who."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ingress_sip.signalling.digest import DigestClient
+from ingress_sip.signalling.fields import NameAddr
+from ingress_sip.signalling.routing import Hop
+from ingress_sip.signalling.uri import Uri
+
+
+@dataclass(frozen=True)
+class Ask:
+    """One question, answered by one final response.
+
+    Who asks gets 408 when nobody answers and 503 when nothing can be sent (RFC 3261 8.1.3.1), as
+    responses with the CSeq of the last request sent. Challenges are answered by `digest`, with a
+    CSeq one higher each time (22.2).
+    """
+
+    method: str  # "REGISTER", "OPTIONS"
+    uri: Uri  # the Request-URI
+    to: NameAddr  # without a tag, like `from_`
+    from_: NameAddr
+    hops: tuple[Hop, ...]  # tried in this order: RFC 3263 4.3
+    call_id: str | None = None  # None: a new one
+    cseq: int | None = None
+    # Contact is written by the core unless given; REGISTER adds Expires.
+    headers: tuple[tuple[str, str], ...] = ()
+    body: bytes = b""
+    digest: DigestClient | None = None
