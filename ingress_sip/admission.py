@@ -21,6 +21,7 @@ from ingress_sip.signalling.errors import SipError
 from ingress_sip.signalling.inspection import sdp_of
 from ingress_sip.signalling.message import Request
 from ingress_sip.signalling.replies import REASONS
+from ingress_sip.signalling.routing import Hop
 from ingress_sip.signalling.uri import SipUri
 from telemetry import metrics
 
@@ -81,6 +82,12 @@ class Admission:
         if agent is None:
             raise RefusedError(404, f"no agent answers {number!r}", reason="no_agent")
         return agent
+
+    def admit(self, request: Request, source: Hop, now: float) -> None:
+        """Anybody may ask."""
+
+    def register(self, request: Request, source: Hop, now: float) -> None:
+        """There is no registrar."""
 
     def screen(self, invite: Request) -> None:
         """Raises SipError with the answer to an INVITE that cannot become a call."""

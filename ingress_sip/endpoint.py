@@ -9,10 +9,9 @@ from contextlib import suppress
 
 import structlog
 
-from ingress_sip.signalling.core import SipCore
+from ingress_sip.signalling.core import Policy, SipCore
 from ingress_sip.signalling.dialog import DialogId
 from ingress_sip.signalling.events import Event
-from ingress_sip.signalling.message import Request
 from ingress_sip.signalling.routing import Hop, Transport
 from ingress_sip.signalling.uri import SipUri
 from ingress_sip.sockets.udp import Address, local_address_towards, open_udp
@@ -24,7 +23,7 @@ class SipEndpoint:
     """A SIP user agent on a socket. Whatever is asked of it is sent at once.
 
     `handle(event)` is called on the event loop with each event of the core; what it asks of the
-    endpoint is sent when it returns. `screen(invite)` is the core's.
+    endpoint is sent when it returns. `policy` is the core's.
     """
 
     def __init__(
@@ -33,7 +32,7 @@ class SipEndpoint:
         port: int,
         public_address: str | None,
         *,
-        screen: Callable[[Request], None],
+        policy: Policy,
         handle: Callable[[Event], None],
     ) -> None:
         self.address: Address = (host, port)
@@ -49,7 +48,7 @@ class SipEndpoint:
             contact_for=lambda hop: SipUri.of(self.address_towards(hop), self.address[1]),
             tokens=lambda: secrets.token_hex(8),
             user_agent="Trunkline",
-            screen=screen,
+            policy=policy,
         )
 
     async def start(self) -> None:

@@ -97,7 +97,7 @@ class SipServer:
             config.host,
             config.port,
             config.public_address,
-            screen=self._admission.screen,
+            policy=self._admission,
             handle=self._happened,
         )
         self._calls: dict[DialogId, SipCall] = {}
@@ -152,6 +152,8 @@ class SipServer:
         if isinstance(event, sip.InviteReceived):
             self._admitting.add(event.dialog)
             self._spawn(self._invited(event))
+            return
+        if isinstance(event, sip.AskAnswered):
             return
         call = self._calls.get(event.dialog)
         if call is None:

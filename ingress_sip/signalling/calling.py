@@ -202,4 +202,3 @@ class Calling:
         if self._sessions.get(session.name) is session:
             self._sessions.forget(session)
             self._sessions.tell(CallRefused(session.name, status, reason, headers))
-

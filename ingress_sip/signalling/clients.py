@@ -19,7 +19,7 @@ from ingress_sip.signalling.message import Request, Response
 from ingress_sip.signalling.non_invite_client import NonInviteClient
 from ingress_sip.signalling.replies import build_response
 from ingress_sip.signalling.routing import Hop, Transport
-from ingress_sip.signalling.transaction import Timer, TransactionKey
+from ingress_sip.signalling.transaction import TransactionKey
 from ingress_sip.signalling.transactions import Transactions
 
 #: A UDP request that is larger goes by TCP (18.1.1), octets.
@@ -93,6 +93,10 @@ class Clients:
         asking = _Asking(write, deque(others), answered, provisional, digest, first)
         self._go(asking, first, now)
         return Asked(self, asking)
+
+    def branch(self) -> str:
+        """A new branch."""
+        return MAGIC_COOKIE + self._tokens()
 
     def on_response(self, response: Response, source: Hop, now: float) -> None:
         """A response from the network; one that no transaction waits for is dropped."""
@@ -174,7 +178,7 @@ class Clients:
         self._asking[asking.key] = asking
 
     def _written(self, asking: _Asking, hop: Hop) -> Request:
-        request = asking.write(Try(hop, MAGIC_COOKIE + self._tokens()))
+        request = asking.write(Try(hop, self.branch()))
         if asking.digest is None:
             return request
         # A nonce that is known already saves a round trip.
@@ -189,9 +193,7 @@ class Clients:
         if asking.rung:
             self._send_cancel(asking, extra, now)
 
-    def _send_cancel(
-        self, asking: _Asking, extra: tuple[tuple[str, str], ...], now: float
-    ) -> None:
+    def _send_cancel(self, asking: _Asking, extra: tuple[tuple[str, str], ...], now: float) -> None:
         cancel = _with(cancel_of(asking.request), extra)
         self._transactions.send_request(cancel, asking.hop, now)
 

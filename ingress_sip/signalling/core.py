@@ -126,7 +126,12 @@ class SipCore:
         self._identity = Identity(user_agent, contact_for, tokens)
         self._clients = Clients(self._transactions, tokens)
         self._sessions = Sessions(
-            self._transactions, self._clients, surroundings, self._events, self._identity, timers
+            self._transactions,
+            self._clients,
+            surroundings,
+            self._events,
+            identity=self._identity,
+            timers=timers,
         )
         self._reliability = Reliability(self._sessions)
         self._incoming = Incoming(self._sessions, self._policy.screen, self._reliability)
@@ -408,7 +413,7 @@ class SipCore:
         try:
             if request.to.tag is None and request.method != "CANCEL":
                 self._policy.admit(request, source, now)
-            inspect(request, self._handlers.keys() | {"ACK"}, SUPPORTED)
+            inspect(request, ALLOW, SUPPORTED, taken=("REGISTER",))
             self._handle(request, source, now)
         except IgnoredError:
             pass

@@ -98,7 +98,7 @@ class CallAnswered:
 
 @dataclass(frozen=True, slots=True)
 class CallRefused:
-    """Our call was not answered, and is over: busy, declined, cancelled (487), nobody there (408)."""
+    """Our call was not answered, and is over: busy, cancelled (487), nobody there (408)."""
 
     dialog: DialogId
     status: int  # 300 to 699

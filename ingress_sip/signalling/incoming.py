@@ -68,7 +68,9 @@ class Incoming:
         answering(request, self._sessions.timers)  # 422 before anybody rings
         replaces = self._replaced(request)
         identity = self._sessions.identity
-        dialog = Dialog.from_invite(request, source, identity.tokens(), identity.contact_for(source))
+        dialog = Dialog.from_invite(
+            request, source, identity.tokens(), identity.contact_for(source)
+        )
         session = Session(dialog.id, dialog, self._take_invite(request, source, now))
         session.learn(request)
         self._sessions.add(session)
@@ -213,7 +215,7 @@ class Incoming:
         session.dialog.refresh_target(invite.request)
         self._close_pending(session, invite)
         session.description = body
-        self._answer(session, invite, 200, body, now, timer_fields)
+        self._answer(session, invite, 200, body, now, extra=timer_fields)
         if session.phase is Phase.EARLY:
             session.phase = Phase.ANSWERED
         self._sessions.keep_alive(session, refresh, now)
@@ -262,6 +264,7 @@ class Incoming:
         status: int,
         body: bytes,
         now: float,
+        *,
         extra: HeaderItems = (),
     ) -> None:
         content = (("Content-Type", SDP),) if body else ()

@@ -19,9 +19,18 @@ KNOWN_METHODS = frozenset({
 # fmt: on
 
 
-def inspect(request: Request, allow: Collection[str], supported: Collection[str]) -> None:
-    """Raises SipError with the refusal and its header fields; ACK and CANCEL always pass."""
-    _check_method(request, allow)
+def inspect(
+    request: Request,
+    allow: Collection[str],
+    supported: Collection[str],
+    taken: Collection[str] = (),
+) -> None:
+    """Raises SipError with the refusal and its header fields; ACK and CANCEL always pass.
+
+    Methods of `taken` pass too, though they are not in what we say that we allow.
+    """
+    if request.method not in taken:
+        _check_method(request, allow)
     if request.method in ("ACK", "CANCEL"):
         return  # 8.2.2.3: a Require in them is ignored; there is nothing else to refuse
     if isinstance(request.uri, OtherUri):

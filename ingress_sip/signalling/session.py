@@ -1,9 +1,9 @@
 """The INVITE usage of a dialog (RFC 5057): what a call is to the signalling.
 
-    theirs  EARLY --2xx--> ANSWERED --ACK--> CONFIRMED --our BYE--> ENDING --its answer--> gone
-              '--CANCEL, failure--> gone         '---------the peer's BYE--> gone
-    ours    EARLY --2xx, our ACK--> CONFIRMED, and so on
-              '--failure--> gone
+theirs  EARLY --2xx--> ANSWERED --ACK--> CONFIRMED --our BYE--> ENDING --its answer--> gone
+          '--CANCEL, failure--> gone         '---------the peer's BYE--> gone
+ours    EARLY --2xx, our ACK--> CONFIRMED, and so on
+          '--failure--> gone
 """
 
 from __future__ import annotations

@@ -59,7 +59,9 @@ class SessionExpires(NamedTuple):
         return cls(_seconds(seconds), refresher if refresher in ("uac", "uas") else None)
 
     def __str__(self) -> str:
-        return f"{self.interval};refresher={self.refresher}" if self.refresher else f"{self.interval}"
+        return (
+            f"{self.interval};refresher={self.refresher}" if self.refresher else f"{self.interval}"
+        )
 
 
 def asking(policy: TimerPolicy, running: Refresh | None = None, least: int = 0) -> Fields:

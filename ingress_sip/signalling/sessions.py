@@ -71,6 +71,7 @@ class Sessions:
         clients: Clients,
         surroundings: Surroundings,
         events: deque[Event],
+        *,
         identity: Identity,
         timers: TimerPolicy,
     ) -> None:

@@ -147,8 +147,11 @@ def datagram(block: str) -> bytes:
 
 
 def describe(event: Event) -> str:
-    hidden = ("dialog", "request", "offer", "body", "source")
-    shown = [f"{f.name}={getattr(event, f.name)}" for f in fields(event) if f.name not in hidden]
+    hidden = ("dialog", "request", "offer", "body", "source", "headers")
+    said = {f.name: getattr(event, f.name) for f in fields(event) if f.name not in hidden}
+    if said.get("replaces", ...) is None:
+        del said["replaces"]
+    shown = [f"{name}={value}" for name, value in said.items()]
     return " ".join([type(event).__name__, *shown])
 
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ingress_sip.signalling.core import SipCore
+from ingress_sip.signalling.core import Anybody, SipCore
 from ingress_sip.signalling.dialog import DialogId
 from ingress_sip.signalling.errors import LocalProtocolError, SipError
 from ingress_sip.signalling.events import AckReceived, Event, InviteReceived, ReinviteReceived
@@ -119,14 +119,15 @@ def test_an_expires_that_only_looks_like_a_number_is_none() -> None:
 
 
 def test_what_is_screened_out_leaves_no_trace_and_is_answered_once() -> None:
-    def nobody(_: Request) -> None:
-        raise SipError(404, "Not Found")
+    class Nobody(Anybody):
+        def screen(self, invite: Request) -> None:
+            raise SipError(404, "Not Found")
 
     core = SipCore(
         contact_for=lambda _: SipUri.of("192.0.2.1"),
         tokens=lambda: "token",
         user_agent="Trunkline",
-        screen=nobody,
+        policy=Nobody(),
     )
     core.receive(invite(), PEER, 0.0)
     [refusal] = core.messages_to_send()
