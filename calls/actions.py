@@ -40,7 +40,7 @@ def accept(agent: Agent, name: str, asked: Mapping[str, str]) -> tuple[ActionNam
         case "transfer":
             return "transfer", _transfer(agent, asked)
         case "send_digits":
-            return "send_digits", {"digits": _digits(asked.get("digits", ""))}
+            return "send_digits", {"digits": parse_digits(asked.get("digits", ""))}
     raise ActionError(f"no such action: {name[:40]!r}")
 
 
@@ -63,8 +63,12 @@ def _transfer(agent: Agent, asked: Mapping[str, str]) -> dict[str, str]:
     return {"target": number, "mode": "blind"}
 
 
-def _digits(given: str) -> str:
-    """As keys are named: letters in capitals but for the pause, `w`."""
+def parse_digits(given: str) -> str:
+    """Accept keys to send, as people may write them: letters in capitals but for the pause, `w`.
+
+    Raises:
+        ActionError: they are none, or more than 64.
+    """
     digits = re.sub(r"[\s-]", "", given).upper().replace("W", "w")
     if not _DIGITS.fullmatch(digits) or not digits.strip("w,"):
         raise ActionError(f"no keys to send: {given[:80]!r}; they are 0-9 * # A-D, w pauses")

@@ -62,8 +62,16 @@ class CallStarted(Event):
     direction: Literal["inbound", "outbound"] = "inbound"
     #: The name of the trunk that it came or goes by; empty for none.
     trunk: str = ""
-    #: What the asker of an outbound call knows of it, by name: the agent's, too.
+    #: What the asker of an outbound call knows of it, by name; the agent knows it too.
     variables: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def greeting(self) -> str:
+        """The agent's greeting, with what is known of the call in its `{places}`."""
+        greeting = self.agent.greeting
+        for name, value in self.variables.items():
+            greeting = greeting.replace(f"{{{name}}}", value)
+        return greeting
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
