@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from calls.conversation import Run
+from calls.turns import Run
 from storage.record import CallRecord
 from storage.turns import AsideRecord, TurnRecord
 

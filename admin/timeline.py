@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 from admin.talk import murmurs
-from calls.conversation import Run
 from calls.timing import STAGES
+from calls.turns import Run
 from storage.record import CallRecord
 from storage.turns import SAMPLES_PER_MS, TurnRecord
 

@@ -22,6 +22,7 @@ ASIDE_REASONS = {
     "reprompt": "The caller was silent",
     "goodbye": "The caller stayed silent",
     "apology": "Nothing of the answer could be spoken",
+    "transfer_failed": "The transfer failed, and the caller came back",
 }
 #: Speech that was no turn, by `calls.events.SpeechDropped.why`: what it is called, and the reason.
 MURMURS = {

@@ -12,8 +12,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator
 
-Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")]
-Phrase = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=500)]
+from calls.transfer import Name, Phrase, Transfer
+
 Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=20_000)]
 
 
@@ -149,6 +149,8 @@ class Agent(_Frozen):
     waiting: Waiting = Waiting()
     silence: Silence = Silence()
     keypad: Keypad = Keypad()
+    #: Whom it may transfer the caller to.
+    transfer: Transfer = Transfer()
     #: Speak the same sentence from the cache of speech, once it has been synthesized?
     cache: bool = True
     recording: bool = True
@@ -164,7 +166,8 @@ class Agent(_Frozen):
     def phrases(self) -> tuple[str, ...]:
         """What the agent says without having thought: worth having in the cache of speech."""
         asides = (*self.waiting.fillers, self.waiting.trouble, *self.silence.reprompts)
-        return tuple(filter(None, (self.greeting, self.apology, *asides, self.silence.goodbye)))
+        said = (self.greeting, self.apology, *asides, self.silence.goodbye, *self.transfer.phrases)
+        return tuple(filter(None, said))
 
     def protects(self, sentence: str) -> bool:
         """Must the caller hear this sentence to its end?"""

@@ -7,145 +7,28 @@ being read, a repeated fact): folding is total and never raises.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import singledispatchmethod
 from typing import Literal, NamedTuple
 
 from calls import events as e
-from calls.ids import GREETING_TURN, ReplyId, is_aside, reply_id, revision_of, turn_of
+from calls.ids import GREETING_TURN, ReplyId, is_aside, revision_of, turn_of
+from calls.notes import came_of, placed
+from calls.turns import Aside, Reply, Run, Sentence, Turn
+
+#: Names an action: the reply, what it asked for, and the how manieth of that name.
+ActionKey = tuple[ReplyId, e.ActionName, int]
 
 
 class Message(NamedTuple):
-    """One line of the conversation, as a language model takes it."""
+    """One line of the conversation, as a language model takes it.
 
-    role: Literal["user", "assistant"]
+    user: the caller; assistant: the agent; note: nobody said it, but it is so.
+    """
+
+    role: Literal["user", "assistant", "note"]
     text: str
-
-
-class Run(NamedTuple):
-    """A contiguous stretch of a sentence that was played: audio [offset, end) at `position`."""
-
-    offset: int
-    end: int
-    position: int
-
-
-@dataclass(slots=True)
-class Sentence:
-    """One sentence of a reply, from the model's mouth to the caller's ear."""
-
-    index: int
-    text: str = ""
-    ready_at: float | None = None
-    first_token_at: float | None = None
-    taken_at: float | None = None
-    audio_at: float | None = None
-    #: Length of its audio; None until synthesis has ended.
-    samples: int | None = None
-    synthesis: Literal["complete", "cancelled", "failed"] | None = None
-    played_at: float | None = None
-    runs: list[Run] = field(default_factory=list)
-    #: Where the run that is playing now began, (offset, position).
-    playing: tuple[int, int] | None = None
-    finished: bool = False
-    #: It is spoken to its end, even if the caller speaks.
-    protected: bool = False
-    cached: bool = False
-
-    @property
-    def heard_samples(self) -> int:
-        """How much of the audio the caller has heard."""
-        return max((run.end for run in self.runs), default=0)
-
-    @property
-    def heard_text(self) -> str:
-        """The words the caller has heard, as far as the audio heard tells.
-
-        A protected sentence counts as heard once it plays: whoever answers the words said over it
-        is heard after its end.
-        """
-        if self.finished or (self.protected and self.playing is not None):
-            return self.text
-        if not self.samples or not self.heard_samples:
-            return ""
-        cut = len(self.text) * min(self.heard_samples, self.samples) // self.samples
-        if cut >= len(self.text):
-            return self.text
-        return self.text[: cut + 1].rpartition(" ")[0].rstrip()
-
-
-@dataclass(slots=True)
-class Reply:
-    """The agent's answer to one turn."""
-
-    id: ReplyId
-    started_at: float | None = None
-    sentences: dict[int, Sentence] = field(default_factory=dict)
-    ended: Literal["complete", "cancelled", "failed"] | None = None
-    #: How many sentences it has; None until it ended.
-    count: int | None = None
-    actions: list[e.ActionRequested] = field(default_factory=list)
-    #: The caller spoke over it: only what was heard of it counts.
-    cut: bool = False
-
-    @property
-    def ordered(self) -> list[Sentence]:
-        return [self.sentences[index] for index in sorted(self.sentences)]
-
-    @property
-    def text(self) -> str:
-        """All of it, heard or not."""
-        return " ".join(sentence.text for sentence in self.ordered if sentence.text)
-
-    @property
-    def heard_text(self) -> str:
-        """What the caller heard of it."""
-        return " ".join(text for sentence in self.ordered if (text := sentence.heard_text))
-
-    @property
-    def played_out(self) -> bool:
-        """All its sentences were heard to their end, or nothing more of it will come."""
-        return self.count is not None and all(
-            index in self.sentences
-            and (self.sentences[index].finished or self.sentences[index].samples == 0)
-            for index in range(self.count)
-        )
-
-
-@dataclass(slots=True)
-class Aside:
-    """Something said beside the answer: a filler, "are you still there?"."""
-
-    due: e.AsideDue | None = None
-    sentence: Sentence = field(default_factory=lambda: Sentence(0))
-
-
-@dataclass(slots=True)
-class Turn:
-    """What the caller said, and what became of it. Turn 0 is the greeting: nobody spoke yet."""
-
-    number: int
-    ended: e.TurnEnded | None = None
-    partial: str = ""
-    #: What it was taken for while its end was not sure, by revision; those withdrawn too.
-    guesses: dict[int, e.TurnGuessed] = field(default_factory=dict)
-    #: The guess that stands, until the turn has ended.
-    guess: e.TurnGuessed | None = None
-    replies: dict[ReplyId, Reply] = field(default_factory=dict)
-    #: What was said beside the answer, in order.
-    asides: dict[ReplyId, Aside] = field(default_factory=dict)
-
-    @property
-    def text(self) -> str:
-        return self.ended.text if self.ended else self.partial
-
-    @property
-    def reply(self) -> Reply | None:
-        """The reply that counts: to the words that the turn ended with."""
-        if self.ended is None and self.number != GREETING_TURN:
-            return None
-        return self.replies.get(reply_id(self.number, self.ended.revision if self.ended else 0))
 
 
 @dataclass(slots=True)
@@ -153,6 +36,7 @@ class Conversation:
     """The state of a call after the events it was fed."""
 
     started: e.CallStarted | None = None
+    ringing: e.CallRinging | None = None
     answered_at: float | None = None
     ended: e.CallEnded | None = None
     quality: e.MediaQuality | None = None
@@ -161,6 +45,10 @@ class Conversation:
     digits: list[e.DigitPressed] = field(default_factory=list)
     failures: list[e.StageFailed] = field(default_factory=list)
     gaps: list[e.MediaGap] = field(default_factory=list)
+    #: What came of the agent's actions, by the key of the request.
+    outcomes: dict[ActionKey, e.ActionDone] = field(default_factory=dict)
+    #: The steps of transfers, in order.
+    steps: list[e.TransferProgressed] = field(default_factory=list)
     heard_to_the_end: bool = False
     #: The caller is speaking now (as far as the log knows).
     speech: e.SpeechStarted | None = None
@@ -185,6 +73,26 @@ class Conversation:
     def yields(self) -> bool:
         """May the caller interrupt?"""
         return self.started is None or self.started.agent.barge_in
+
+    @property
+    def transferring(self) -> bool:
+        """Is the caller being put through, so that they may not hear us?"""
+        if not self.steps or self.ended is not None:
+            return False
+        # A reply's first transfer is its last: one that failed takes the others with it.
+        begun = self.steps[-1].reply
+        return not any(key[:2] == (begun, "transfer") for key in self.outcomes)
+
+    @property
+    def failed_transfers(self) -> int:
+        """How often the caller came back to the agent."""
+        done = self.outcomes.values()
+        return sum(one.action == "transfer" and one.outcome == "failed" for one in done)
+
+    def said_beside(self, why: e.AsideReason) -> list[e.AsideDue]:
+        """What was said in the whole call, beside the answers, for this reason."""
+        asides = (aside.due for turn in self.turns.values() for aside in turn.asides.values())
+        return [due for due in asides if due is not None and due.why == why]
 
     def reply(self, reply: ReplyId) -> Reply | None:
         """What the log knows of a reply."""
@@ -233,9 +141,10 @@ class Conversation:
         """What was said, as the caller heard it, up to and including turn `before`'s own words.
 
         `words` stand for that turn's own while it has not ended. A reply that was cut counts only
-        as far as it was heard; one that nobody heard is absent.
+        as far as it was heard; one that nobody heard is absent. Notes say what else the agent
+        should know: whom it called, and what came of what it wanted done.
         """
-        lines: list[Message] = []
+        lines = [Message("note", note)] if (note := placed(self.started)) else []
         for number in sorted(self.turns):
             if before is not None and number > before:
                 break
@@ -251,7 +160,17 @@ class Conversation:
             said = reply.heard_text if reply.cut or over else reply.text
             if said:
                 lines.append(Message("assistant", said))
+            lines += [Message("note", note) for note in self._came_of(reply) if note]
         return lines
+
+    def _came_of(self, reply: Reply) -> Iterator[str]:
+        """What came of what the reply wanted done."""
+        begun = any(step.reply == reply.id for step in self.steps)
+        for request in reply.actions:
+            outcome = self.outcomes.get((reply.id, request.action, request.index))
+            asides = self.said_beside("transfer_failed") if outcome is not None else ()
+            told = next((aside for aside in asides if outcome and aside.at >= outcome.at), None)
+            yield came_of(request, outcome, told, begun=begun)
 
     def _turn(self, number: int) -> Turn:
         return self.turns.setdefault(number, Turn(number))
@@ -274,6 +193,10 @@ class Conversation:
     @apply.register
     def _(self, event: e.CallStarted) -> None:
         self.started = self.started or event
+
+    @apply.register
+    def _(self, event: e.CallRinging) -> None:
+        self.ringing = event
 
     @apply.register
     def _(self, event: e.CallAnswered) -> None:
@@ -384,6 +307,17 @@ class Conversation:
         actions = self._reply(event.reply).actions
         if event not in actions:
             actions.append(event)
+
+    @apply.register
+    def _(self, event: e.ActionDone) -> None:
+        self.outcomes.setdefault((event.reply, event.action, event.index), event)
+        self._active(event)
+
+    @apply.register
+    def _(self, event: e.TransferProgressed) -> None:
+        if event not in self.steps:
+            self.steps.append(event)
+        self._active(event)
 
     @apply.register
     def _(self, event: e.ReplyEnded) -> None:

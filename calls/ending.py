@@ -11,7 +11,12 @@ class Ending(StrEnum):
     CALLER_HUNG_UP = "caller_hung_up"
     AGENT_HUNG_UP = "agent_hung_up"
     TOO_LONG = "too_long"  # it reached the longest time a call may last
-    CANCELLED = "cancelled"  # the caller gave up before we answered
+    TRANSFERRED = "transferred"  # the caller speaks to somebody else now
+    CANCELLED = "cancelled"  # whoever called gave up before the answer
+    BUSY = "busy"  # outbound: 486 or 600
+    NO_ANSWER = "no_answer"  # outbound: it rang, and nobody answered in time
+    REJECTED = "rejected"  # outbound: whoever was called, or the trunk, will not have the call
+    UNREACHABLE = "unreachable"  # outbound: no such number, or no way there
     REFUSED = "refused"  # no common codec, no agent for the number, no room
     NO_ACK = "no_ack"  # our 200 was never acknowledged (RFC 3261 13.3.1.4)
     MEDIA_TIMEOUT = "media_timeout"  # the caller's audio stopped and no BYE came
@@ -23,5 +28,12 @@ class Ending(StrEnum):
 
 #: Endings that a supervisor should look at.
 FAULTS = frozenset(
-    {Ending.NO_ACK, Ending.MEDIA_TIMEOUT, Ending.BUS_LOST, Ending.INGRESS_LOST, Ending.FAILED}
+    {
+        Ending.UNREACHABLE,
+        Ending.NO_ACK,
+        Ending.MEDIA_TIMEOUT,
+        Ending.BUS_LOST,
+        Ending.INGRESS_LOST,
+        Ending.FAILED,
+    }
 )

@@ -21,7 +21,8 @@ from calls.agent import Agent
 from calls.ending import Ending
 from calls.ids import CALL_ID_PATTERN, REPLY_ID_PATTERN, CallId, ReplyId
 
-AsideReason = Literal["filler", "trouble", "reprompt", "goodbye", "apology"]
+AsideReason = Literal["filler", "trouble", "reprompt", "goodbye", "apology", "transfer_failed"]
+ActionName = Literal["hangup", "transfer", "send_digits"]
 Stage = Literal["ingress", "asr", "llm", "tts", "recorder"]
 
 _CallId = Annotated[CallId, StringConstraints(pattern=f"^{CALL_ID_PATTERN}$")]
@@ -57,6 +58,33 @@ class CallStarted(Event):
     carrier_call: str
     codec: str
     remote: str
+    #: outbound: we placed the call, and `called` is who was to answer it.
+    direction: Literal["inbound", "outbound"] = "inbound"
+    #: The name of the trunk that it came or goes by; empty for none.
+    trunk: str = ""
+    #: What the asker of an outbound call knows of it, by name; the agent knows it too.
+    variables: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def greeting(self) -> str:
+        """The agent's greeting, with what is known of the call in its `{places}`."""
+        greeting = self.agent.greeting
+        for name, value in self.variables.items():
+            greeting = greeting.replace(f"{{{name}}}", value)
+        return greeting
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallRinging(Event):
+    """The other side of an outbound call is being called."""
+
+    KEY = ("status",)
+
+    kind: Literal["call.ringing"] = "call.ringing"
+    #: 180: it rings; 183: the network has something to say (RFC 3261 21.1).
+    status: int
+    #: Audio comes before the answer: a ringing tone, an announcement.
+    early_media: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,7 +118,7 @@ class DigitPressed(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MediaQuality(Event):
-    """How the caller's audio arrived, over the whole call."""
+    """How the caller's audio arrived, over the whole call, and what the peer says of ours."""
 
     kind: Literal["media.quality"] = "media.quality"
     packets: int
@@ -100,6 +128,13 @@ class MediaQuality(Event):
     jitter_ms: float
     round_trip_ms: float | None = None
     mos: float
+    #: The codec that was spoken last; empty where nobody says.
+    codec: str = ""
+    #: RTP packets sent; of these the peer has lost so many, and their jitter there (RFC 3550
+    #: 6.4.1). None where it sends no reports.
+    sent: int = 0
+    peer_lost: int | None = None
+    peer_jitter_ms: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -251,7 +286,7 @@ class AsideDue(Event):
     """The agent says something beside the answer.
 
     filler, trouble: the answer is late; reprompt, goodbye: the caller is silent; apology: nothing
-    of the answer could be spoken.
+    of the answer could be spoken; transfer_failed: the caller is back with the agent.
     """
 
     KEY = ("reply",)
@@ -264,14 +299,52 @@ class AsideDue(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ActionRequested(Event):
-    """The agent wants something done once this reply has been heard."""
+    """The agent wants something done once this reply has been heard.
 
-    KEY = ("reply", "action")
+    hangup has no arguments. transfer: `target`, a number or a sip: or tel: URI; `mode`, "blind" or
+    "attended"; `destination`, the target's name where the agent's file names it. send_digits:
+    `digits`, of 0-9 * # A-D, where `w` or `,` is a pause.
+    """
+
+    KEY = ("reply", "action", "index")
 
     kind: Literal["action"] = "action"
     reply: _ReplyId
-    action: Literal["hangup"]
+    action: ActionName
     arguments: dict[str, str] = field(default_factory=dict)
+    #: How many actions of this name the reply had asked for before: it may send digits twice.
+    index: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ActionDone(Event):
+    """What the agent wanted done is done, or cannot be. A failed transfer gives the caller back."""
+
+    KEY = ("reply", "action", "index")
+
+    kind: Literal["action.done"] = "action.done"
+    reply: _ReplyId
+    action: ActionName
+    index: int = 0
+    outcome: Literal["done", "failed"]
+    #: For people: "486 Busy Here".
+    detail: str = ""
+    #: The carrier's status code, a SIP response's; None where there is none.
+    status: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TransferProgressed(Event):
+    """A step of a transfer under way: the first is 100, when the carrier was asked for it."""
+
+    KEY = ("reply", "target", "status")
+
+    kind: Literal["transfer.progress"] = "transfer.progress"
+    reply: _ReplyId
+    target: str
+    #: As SIP has it: 100 tried, 180 rings, 200 answered, 486 busy (RFC 3515 2.4.5).
+    status: int
+    text: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -364,29 +437,12 @@ class CallRecorded(Event):
     recording: str | None
 
 
+# fmt: off
 AnyEvent = (
-    CallStarted
-    | CallAnswered
-    | CallEnded
-    | DigitPressed
-    | MediaQuality
-    | MediaGap
-    | SpeechStarted
-    | TranscriptPartial
-    | TurnGuessed
-    | GuessWithdrawn
-    | TurnEnded
-    | SpeechDropped
-    | HearingEnded
-    | ReplyStarted
-    | SentenceReady
-    | AsideDue
-    | ActionRequested
-    | ReplyEnded
-    | SynthesisStarted
-    | SynthesisEnded
-    | PlaybackStarted
-    | PlaybackStopped
-    | StageFailed
-    | CallRecorded
+    CallStarted | CallRinging | CallAnswered | CallEnded | DigitPressed | MediaQuality
+    | MediaGap | SpeechStarted | TranscriptPartial | TurnGuessed | GuessWithdrawn | TurnEnded
+    | SpeechDropped | HearingEnded | ReplyStarted | SentenceReady | AsideDue | ActionRequested
+    | ActionDone | TransferProgressed | ReplyEnded | SynthesisStarted | SynthesisEnded
+    | PlaybackStarted | PlaybackStopped | StageFailed | CallRecorded
 )
+# fmt: on

@@ -8,9 +8,10 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from calls.agent import Agent
-from calls.conversation import Conversation, Turn
+from calls.conversation import Conversation
 from calls.events import AsideReason
 from calls.ids import GREETING_TURN, ReplyId, aside_id
+from calls.turns import Turn
 
 
 class DueAside(NamedTuple):
@@ -52,6 +53,10 @@ def _due(
         return "trouble", waiting.trouble
     if conversation.speech is not None or "goodbye" in reasons:
         return None
+    if conversation.transferring:
+        return None  # they listen to somebody else's ringing tone, or to nobody
+    if len(conversation.said_beside("transfer_failed")) < conversation.failed_transfers:
+        return "transfer_failed", agent.transfer.failed
     if _unspeakable(turn) and "apology" not in reasons:
         return "apology", agent.apology
     if _answer_is_due(agent, turn):

@@ -9,7 +9,7 @@ from __future__ import annotations
 from itertools import pairwise
 from typing import NamedTuple
 
-from calls.conversation import Turn
+from calls.turns import Turn
 
 #: The spans, in order. `endpoint` holds the agent's configured end-of-turn silence.
 STAGES = (

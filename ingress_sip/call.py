@@ -11,6 +11,8 @@ from typing import Final
 import structlog
 
 from calls.events import CallStarted, MediaQuality
+from calls.ids import ReplyId
+from calls.transfer import TransferMode
 from ingress_sip.rtp.packet import RtpError
 from ingress_sip.rtp.receiver import Heard as HeardKind
 from ingress_sip.rtp.receiver import RtpReceiver
@@ -162,6 +164,12 @@ class SipCall:
 
     def hang_up(self) -> None:
         self._hang_up(self)
+
+    def transfer(self, reply: ReplyId, target: str, mode: TransferMode) -> None:  # noqa: ARG002  # a stub
+        self.leg.action_done(reply, "transfer", ok=False, detail="not wired")
+
+    def send_digits(self, reply: ReplyId, digits: str) -> None:  # noqa: ARG002  # a stub
+        self.leg.action_done(reply, "send_digits", ok=False, detail="not wired")
 
     def quality(self) -> MediaQuality | None:
         """How the caller's audio arrived so far; None before any media."""

@@ -119,6 +119,11 @@ class MediaEngine:
             self._open.discard(call)
             raise
 
+    def tell(self, call: CallId, *events: e.Event) -> None:
+        """Write what happens in an open call outside its media: it rings, it is asked for."""
+        self._events.setdefault(call, []).extend(events)
+        self._due.set()
+
     async def connect(self, leg: Leg) -> None:
         """Media flows: the leg gets its ticks, and the pools are asked to listen and to greet.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final, NamedTuple, Protocol
+from typing import Final, Literal, NamedTuple, Protocol
 
 import structlog
 
@@ -16,6 +16,8 @@ from calls.conversation import Conversation
 from calls.ids import CallId, ReplyId, is_aside, reply_id, turn_of
 from calls.patience import DueAside, aside_due
 from calls.timing import stages_ms, voice_to_voice_ms
+from calls.transfer import TransferMode
+from legs.actions import Actions
 from legs.playout import Playout
 from legs.ticker import LATE_MS
 from media import g711
@@ -26,6 +28,8 @@ from telemetry import metrics
 _log = structlog.get_logger(__name__)
 #: Asides are looked for this often: every 200 ms. In frames.
 _PATIENCE_FRAMES: Final = 10
+#: Of what a peer says of an action, so much is kept, characters.
+_MOST_DETAIL: Final = 200
 #: A goodbye that nobody could speak does not keep the line open longer than this, ms.
 _FAREWELL_MS: Final = 15_000
 
@@ -64,6 +68,23 @@ class Carrier(Protocol):
         """The agent ends the call."""
         ...
 
+    def transfer(self, reply: ReplyId, target: str, mode: TransferMode) -> None:
+        """Put the caller through to `target`: a number, or a sip: or tel: URI.
+
+        Never blocks. What comes of it is told by `Leg.transfer_progressed`, and in the end, once,
+        by `Leg.action_done`: at once where the carrier cannot do it, within a minute in any case.
+        After a transfer that was done the carrier ends the call (Ending.TRANSFERRED); after one
+        that failed the caller is heard again.
+        """
+        ...
+
+    def send_digits(self, reply: ReplyId, digits: str) -> None:
+        """Send keys: 0-9 * # A-D; `w` or `,` pauses for half a second.
+
+        Never blocks; `Leg.action_done` tells when the last one has left, or why none can.
+        """
+        ...
+
 
 class Leg:
     """The media side of one call. Driven by the engine; reads the log, writes to `pending`."""
@@ -79,7 +100,8 @@ class Leg:
         self._now_ms = now_ms
         self._playout = Playout()
         self._seq = 0
-        #: Once this has been heard, the agent hangs up; in any case then (epoch ms).
+        self._actions = Actions()
+        #: Once this goodbye has been heard, the agent hangs up; in any case then (epoch ms).
         self._farewell: ReplyId | None = None
         self._farewell_by = float("inf")
         #: The playback was stopped, and nobody knows yet what for.
@@ -130,6 +152,7 @@ class Leg:
             self._playout.lapse(position, now_ms)
             self._carrier.lapse()
         self._drain_ledger()
+        self._act(now_ms)
         self._say_farewell(now_ms)
         level = SILENT if payload is None else level_dbov(g711.ulaw_to_pcm(payload))
         frame = InFrame(self._seq, int(now_ms), Codec.PCMU, heard.payload, heard.concealed, level)
@@ -153,6 +176,67 @@ class Leg:
         elif due.why == "goodbye":
             self._farewell, self._farewell_by = due.reply, now_ms + _FAREWELL_MS
 
+    def _act(self, now_ms: float) -> None:
+        """Begin what the agent wants done, once the reply that asked for it has been heard."""
+        request = self._actions.begin(self._playout.complete)
+        if request is None:
+            return
+        reply, arguments = request.reply, request.arguments
+        match request.action:
+            case "hangup":
+                self.action_done(reply, "hangup", ok=True)
+                self._carrier.hang_up()
+            case "transfer":
+                target = arguments.get("target", "")
+                self.pending.append(_step(request, now_ms, 100, "Trying"))
+                mode: TransferMode = "attended" if arguments.get("mode") == "attended" else "blind"
+                self._carrier.transfer(reply, target, mode)
+            case "send_digits":
+                self._carrier.send_digits(reply, arguments.get("digits", ""))
+
+    def transfer_progressed(self, reply: ReplyId, status: int, text: str = "") -> None:
+        """The carrier tells of a step of the transfer: a status as SIP has it, and its words."""
+        request = self._actions.under_way
+        if request is not None and (request.reply, request.action) == (reply, "transfer"):
+            self.pending.append(_step(request, self._now_ms(), status, text))
+
+    def action_done(
+        self,
+        reply: ReplyId,
+        action: e.ActionName,
+        *,
+        ok: bool,
+        status: int | None = None,
+        detail: str = "",
+    ) -> None:
+        """The carrier tells what came of an action: once, and of no other than is under way.
+
+        What the reply wanted done after one that failed is not done: it was to follow it.
+        """
+        request = self._actions.end(reply, action)
+        if request is None:
+            return
+        self._settle(request, ok=ok, status=status, detail=detail)
+        for other in self._actions.withdraw(reply) if not ok else ():
+            self._settle(other, ok=False, detail=f"the {action} before it failed")
+
+    def _settle(
+        self, request: e.ActionRequested, *, ok: bool, status: int | None = None, detail: str
+    ) -> None:
+        outcome: Literal["done", "failed"] = "done" if ok else "failed"
+        self.pending.append(
+            e.ActionDone(
+                at=self._now_ms(),
+                reply=request.reply,
+                action=request.action,
+                index=request.index,
+                outcome=outcome,
+                detail=detail[:_MOST_DETAIL],
+                status=status,
+            )
+        )
+        metrics.ACTIONS.labels(request.action, outcome).inc()
+
     def _say_farewell(self, now_ms: float) -> None:
         if self._farewell is None or self._is_answered():
             return
@@ -162,8 +246,7 @@ class Leg:
 
     def _is_answered(self) -> bool:
         """Does the caller speak, whom the agent says goodbye to because they did not?"""
-        spoken = self._conversation is not None and self._conversation.speech is not None
-        return spoken and self._farewell is not None and is_aside(self._farewell)
+        return self._conversation is not None and self._conversation.speech is not None
 
     def audio_came(self, entries: Entries) -> None:
         """New entries of `{call}:out`."""
@@ -192,8 +275,8 @@ class Leg:
                 self._playout.protect(event.reply, event.index)
             case e.ReplyEnded():
                 self._playout.end_reply(event.reply, event.sentences)
-            case e.ActionRequested(action="hangup") if conversation.is_current(event.reply):
-                self._farewell = event.reply
+            case e.ActionRequested() if conversation.is_current(event.reply):
+                self._actions.ask(event)
             case e.PlaybackStarted(index=0, offset=0) if not is_aside(event.reply):
                 _observe(conversation, event.reply)
             case _:
@@ -204,17 +287,14 @@ class Leg:
             self._playout.drop_before(event.turn, self.position, self._now_ms())
             self._drain_ledger()
             self._interruption_was("dropped")
-        farewell = self._farewell
-        if farewell is not None and turn_of(farewell) < event.turn and (
-            self.agent.barge_in or is_aside(farewell)
-        ):  # fmt: skip
+            self._actions.drop_before(event.turn)
+        if self._farewell is not None and turn_of(self._farewell) < event.turn:
             self._farewell, self._farewell_by = None, float("inf")
         self._wasted(self._playout.confirm(reply_id(event.turn, event.revision)))
 
     def _withdrawn(self, reply: ReplyId) -> None:
         self._wasted(self._playout.withdraw(reply))
-        if self._farewell == reply:
-            self._farewell = None
+        self._actions.withdraw(reply)
 
     def _pause(self, now_ms: float) -> None:
         self._playout.pause(self.position, now_ms)
@@ -242,6 +322,18 @@ class Leg:
                 metrics.PLAYBACK_GAPS.inc()
         self.pending += self._playout.ledger
         self._playout.ledger.clear()
+
+
+def _step(
+    request: e.ActionRequested, now_ms: float, status: int, text: str
+) -> e.TransferProgressed:
+    return e.TransferProgressed(
+        at=now_ms,
+        reply=request.reply,
+        target=request.arguments.get("target", ""),
+        status=status,
+        text=text[:_MOST_DETAIL],
+    )
 
 
 def _observe(conversation: Conversation, reply: ReplyId) -> None:

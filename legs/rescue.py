@@ -22,8 +22,9 @@ from bus.jobs import AnswerTurn, HearCall, Job, SpeakSentence
 from bus.restore import Restorer
 from bus.session import BusSession
 from calls import events as e
-from calls.conversation import Conversation, Turn
+from calls.conversation import Conversation
 from calls.ids import GREETING_TURN, CallId, reply_id
+from calls.turns import Turn
 from legs.leg import Leg
 from media.frames import SAMPLE_RATE
 from telemetry import metrics

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, fields
 from typing import Any, TypeVar
 
-from calls.conversation import Run
+from calls.turns import Run
 from storage.models import (
     AsideRow,
     Base,

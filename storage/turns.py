@@ -8,9 +8,9 @@ from datetime import UTC, datetime
 from typing import Self
 
 from calls import events as e
-from calls.conversation import Reply, Run, Sentence, Turn
 from calls.ids import ReplyId, revision_of
 from calls.timing import hidden_ms, ready_early_ms, stages_ms, voice_to_voice_ms
+from calls.turns import Reply, Run, Sentence, Turn
 
 #: Samples per ms of the media clock (calls/events.py: 8000 Hz).
 SAMPLES_PER_MS = 8

@@ -56,8 +56,14 @@ GUESSES_WASTED = Counter(
 )
 ASIDES = Counter(
     "pipeline_asides_total",
-    "What was said beside the answer: filler, trouble, reprompt, goodbye, apology.",
+    "What was said beside the answer: filler, trouble, reprompt, goodbye, apology, "
+    "transfer_failed.",
     ["why"],
+)
+ACTIONS = Counter(
+    "pipeline_actions_total",
+    "What agents had done: hangup, transfer, send_digits; done, failed or (asked wrongly) refused.",
+    ["action", "outcome"],
 )
 BARGE_INS = Counter(
     "pipeline_barge_ins_total",

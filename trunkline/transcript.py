@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from calls.conversation import Conversation, Turn
+from calls.conversation import Conversation
 from calls.timing import stages_ms, voice_to_voice_ms
+from calls.turns import Turn
 
 
 class Transcript:

@@ -97,10 +97,16 @@ class Token:
 
 @dataclass(frozen=True, slots=True)
 class Action:
-    """The agent wants something done after the reply was heard: "hangup"."""
+    """The agent wants something done after the reply was heard.
+
+    "hangup"; "transfer" with `destination`, a name in the agent's file, or `number`; "send_digits"
+    with `digits`. Whether the agent may have it is for the worker to say (calls/actions.py).
+    """
 
     name: str
     arguments: dict[str, str] = field(default_factory=dict)
+    #: Why nobody can make sense of what the model asked for; then it is reported, and not done.
+    problem: str = ""
 
 
 class Responder(Protocol):

@@ -9,9 +9,10 @@ from itertools import pairwise
 from typing import Final
 
 from calls import events as e
-from calls.conversation import Conversation, Reply, Sentence, Turn
+from calls.conversation import Conversation
 from calls.ending import Ending
 from calls.ids import GREETING_TURN
+from calls.turns import Reply, Sentence, Turn
 from trunkline.chaos.script import Script
 from trunkline.chaos.words import compare
 from trunkline.phone.caller import Story

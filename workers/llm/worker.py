@@ -12,7 +12,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import aclosing
 from functools import partial
-from typing import Final, Literal
+from typing import Final, Literal, get_args
 
 import structlog
 
@@ -22,6 +22,7 @@ from bus.log import Ownership
 from bus.session import BusSession
 from bus.tasks import stop
 from calls import events as e
+from calls.actions import ActionError, accept
 from calls.agent import Agent
 from calls.conversation import Conversation
 from calls.ids import GREETING_TURN, ReplyId
@@ -72,7 +73,8 @@ class LlmWorker:
         assert conversation.started is not None
         agent = conversation.started.agent
         if job.turn == GREETING_TURN:
-            return _fixed(agent.greeting, said, interruptible=agent.interruption.greeting)
+            greeting = conversation.started.greeting
+            return _fixed(greeting, said, interruptible=agent.interruption.greeting)
         words = conversation.answers(job.reply)
         if words is not None and not words.text:
             # The caller spoke, and no transcriber could hear it.
@@ -127,6 +129,9 @@ class _ReplyWriter:
         #: What a writer before us left.
         self._standing = known.ordered if known else []
         self._said: list[str] = []
+        #: Actions in the log, by their names and arguments: those it left are not asked for twice.
+        self._acts = [(act.action, act.arguments) for act in known.actions] if known else []
+        self._acts_left = list(self._acts)
         self._to_speak: asyncio.Queue[SpeakSentence | None] = asyncio.Queue()
 
     async def write(self, ask: Ask) -> None:
@@ -179,12 +184,13 @@ class _ReplyWriter:
 
     async def _stream(self, pieces: AsyncIterator[Token | Action]) -> None:
         splitter = SentenceSplitter()
+        wanted: list[Action] = []
         begun_at = self._now_ms()
         protected = False
         async with aclosing(pieces) as stream:  # type: ignore[type-var]  # ports return generators
             async for piece in stream:
                 if isinstance(piece, Action):
-                    await self._act(piece)
+                    wanted.append(piece)
                     continue
                 if not splitter.pending:
                     begun_at = self._now_ms()
@@ -197,15 +203,46 @@ class _ReplyWriter:
                     protected = not piece.interruptible
         for sentence in splitter.flush():
             await self._sentence(sentence, begun_at, protected=protected)
+        # They belong to a whole answer: one that breaks off here is asked for them again.
+        for action in wanted:
+            await self._act(action)
 
     async def _act(self, action: Action) -> None:
-        if action.name != "hangup":
-            raise ProviderError(f"the responder asked for an unknown action: {action.name!r}")
+        """Ask for what the responder wants done. What it may not have fails, and nothing else."""
+        try:
+            name, arguments = self._accepted(action)
+        except ActionError as error:
+            known = action.name if action.name in get_args(e.ActionName) else "other"
+            metrics.ACTIONS.labels(known, "refused").inc()
+            await self._failed(ProviderError(str(error), error_type="action"))
+            return
+        if (name, arguments) in self._acts_left:
+            self._acts_left.remove((name, arguments))
+            return
+        if name == "transfer" and not self._said:
+            await self._announce(arguments)
+        index = sum(name == asked for asked, _ in self._acts)
+        self._acts.append((name, arguments))
         await self._commit(
             e.ActionRequested(
-                at=self._now_ms(), reply=self._reply, action="hangup", arguments=action.arguments
+                at=self._now_ms(),
+                reply=self._reply,
+                action=name,
+                arguments=arguments,
+                index=index,
             )
         )
+
+    def _accepted(self, action: Action) -> tuple[e.ActionName, dict[str, str]]:
+        if action.problem:
+            raise ActionError(action.problem)
+        return accept(self._agent, action.name, action.arguments)
+
+    async def _announce(self, transfer: dict[str, str]) -> None:
+        """Nobody is put through without a word."""
+        named = self._agent.transfer.destinations.get(transfer.get("destination", ""))
+        if named is not None and named.announce:
+            await self._sentence(named.announce, self._now_ms())
 
     async def _sentence(self, text: str, first_token_at: float, *, protected: bool = False) -> None:
         # A wrong guess shall not cost more than this.

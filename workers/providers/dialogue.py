@@ -14,9 +14,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Literal
 
 from calls.conversation import Message
+from calls.events import ActionName
 from workers.providers.receptionist import PLACE, Intent, Receptionist
 from workers.providers.wording import words
 
@@ -43,9 +43,11 @@ class Answer:
     """What is said, and what is done once it was heard."""
 
     text: str
-    action: Literal["hangup"] | None = None
+    action: ActionName | None = None
     #: So many characters from its beginning are spoken to their end, whatever the caller does.
     protected: int = 0
+    #: Of the action.
+    arguments: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,7 +193,8 @@ class Dialogue:
 
     def _carry_out(self, intent: Intent, slots: Mapping[str, str]) -> Answer:
         said = _filled(intent.say, slots)
-        return Answer(said, intent.then, 0 if intent.interruptible else len(said))
+        protected = 0 if intent.interruptible else len(said)
+        return Answer(said, intent.then, protected, intent.arguments)
 
     def _is_reprompt(self, answered: str) -> bool:
         # What the caller heard may have been cut short.
@@ -224,7 +227,7 @@ def exchanges(conversation: Sequence[Message]) -> Iterator[tuple[str, str | None
     for role, text in conversation:
         if role == "user":
             said.append(text)
-        elif said:
+        elif role == "assistant" and said:
             yield " ".join(said), text
             said = []
     yield " ".join(said), None

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
-from typing import Any, Final, Literal
+from typing import Any
 
 from openai import AsyncStream
 from pydantic import Field
 
+from calls.agent import Agent
 from calls.conversation import Message
+from calls.events import ActionName
 from workers.ports import Action, Ask, Token
 from workers.providers.openai_client import OpenAIOptions, Service, connect, vendor_errors
+from workers.providers.openai_tools import ToolCalls, text_of, tools
 from workers.providers.options import parse
 
 #: Follows the agent's prompt. A model that does not know it is spoken answers in lists.
@@ -30,18 +33,6 @@ UNCERTAIN = (
     "the caller to say it again."
 )
 
-TOOLS: Final[dict[str, dict[str, object]]] = {
-    "hangup": {
-        "type": "function",
-        "function": {
-            "name": "hangup",
-            "description": "End the phone call, after what you say now has been heard. Say "
-            "goodbye in the same answer. Only when the caller is done or asks for it.",
-            "parameters": {"type": "object", "properties": {}, "additionalProperties": False},
-        },
-    }
-}
-
 
 class ChatOptions(OpenAIOptions):
     """`llm.options` in agents.yaml."""
@@ -51,8 +42,9 @@ class ChatOptions(OpenAIOptions):
     max_tokens: int | None = Field(default=None, ge=1)
     #: Appended to the agent's prompt; "" for none.
     spoken_style: str = SPOKEN
-    #: What the model may do besides speaking; some small models need this to be empty.
-    tools: tuple[Literal["hangup"], ...] = ("hangup",)
+    #: What the model may do besides speaking; some small models need this to be empty. transfer
+    #: is offered where the agent has somebody to transfer to (`transfer` in agents.yaml).
+    tools: tuple[ActionName, ...] = ("hangup", "transfer")
     #: A transcript of lower confidence is pointed out to the model.
     uncertain_below: float = Field(default=0.4, ge=0, le=1)
 
@@ -60,9 +52,10 @@ class ChatOptions(OpenAIOptions):
 class ChatResponder:
     """Answers with a chat model; any number of replies at once, on shared connections."""
 
-    def __init__(self, options: ChatOptions, prompt: str, service: Service) -> None:
+    def __init__(self, options: ChatOptions, agent: Agent, service: Service) -> None:
         self._options = options
-        self._prompt = f"{prompt}\n\n{options.spoken_style}".strip()
+        self._prompt = f"{agent.prompt}\n\n{options.spoken_style}".strip()
+        self._tools = tools(options.tools, agent.transfer)
         self._service = service
         self._client = service.client
 
@@ -83,18 +76,15 @@ class ChatResponder:
                 stream=True,
                 stream_cls=AsyncStream[object],
             )
-            wanted: dict[str, None] = {}
+            calls = ToolCalls()
             try:
                 async for chunk in stream:
-                    text, tools = _read(chunk)
-                    wanted.update(dict.fromkeys(tools))
-                    if text:
+                    if text := _read(chunk, calls):
                         yield Token(text)
             finally:
                 await stream.close()
-        for tool in wanted:
-            if tool in self._options.tools:
-                yield Action(tool)
+        for action in calls.actions(self._tools):
+            yield action
 
     def _messages(
         self, conversation: Sequence[Message], confidence: float | None, said: Sequence[str]
@@ -102,7 +92,8 @@ class ChatResponder:
         prompt = self._prompt
         if confidence is not None and confidence < self._options.uncertain_below:
             prompt = f"{prompt}\n\n{UNCERTAIN}"
-        lines = [("system", prompt), *conversation]
+        told, conversation = _told_first(conversation)
+        lines = [("system", "\n\n".join([prompt, *told])), *lines_of(conversation)]
         if said:
             lines += [("assistant", " ".join(said)), ("user", GO_ON)]
         return [{"role": role, "content": text} for role, text in lines]
@@ -114,8 +105,8 @@ class ChatResponder:
             body["temperature"] = options.temperature
         if options.max_tokens is not None:
             body["max_tokens"] = options.max_tokens
-        if options.tools:
-            body["tools"] = [TOOLS[name] for name in options.tools]
+        if self._tools:
+            body["tools"] = list(self._tools.values())
         return {**body, **options.extra}
 
     async def close(self) -> None:
@@ -123,28 +114,49 @@ class ChatResponder:
         await self._service.release()
 
 
-def _read(chunk: Any) -> tuple[str, list[str]]:
-    """The text in a `chat.completion.chunk`, and the names of the tools that it begins to call.
+def _read(chunk: Any, calls: ToolCalls) -> str:
+    """The text in a `chat.completion.chunk`; what it has of tool calls goes to `calls`.
 
     Raises:
         ValueError: it is none.
     """
     try:
         if not chunk.get("choices"):  # the last chunk may carry the usage alone
-            return "", []
+            return ""
         delta = chunk["choices"][0].get("delta") or {}
-        calls = delta.get("tool_calls") or ()
-        # A call's name comes whole with its first piece; the pieces after it carry arguments.
-        named = [(call.get("function") or {}).get("name") for call in calls]
-        return _text(delta.get("content")), [_text(name) for name in named if name]
+        calls.add(delta.get("tool_calls") or [])
+        return text_of(delta.get("content"))
     except (AttributeError, LookupError, TypeError) as error:
         raise ValueError(f"no chunk of a chat completion: {chunk!r:.200}") from error
 
 
-def _text(value: object) -> str:
-    if not isinstance(value, str | None):
-        raise TypeError(value)
-    return value or ""
+def _told_first(conversation: Sequence[Message]) -> tuple[list[str], Sequence[Message]]:
+    """What is known of the call before anybody speaks, and the rest of the conversation."""
+    begin = next(
+        (at for at, line in enumerate(conversation) if line.role != "note"), len(conversation)
+    )
+    return [line.text for line in conversation[:begin]], conversation[begin:]
+
+
+def lines_of(conversation: Sequence[Message]) -> list[tuple[str, str]]:
+    """The conversation as (role, text). A note is put before what the caller said next.
+
+    It is no system message: some services want that first and alone, and the roles to take turns.
+    """
+    lines: list[tuple[str, str]] = []
+    notes: list[str] = []
+    for role, text in conversation:
+        if role == "note":
+            notes.append(f"({text})")
+            continue
+        if notes and role == "assistant":
+            lines.append(("user", "\n".join(notes)))
+            notes = []
+        lines.append((role, "\n".join([*notes, text])))
+        notes = []
+    if notes:
+        lines.append(("user", "\n".join(notes)))
+    return lines
 
 
 def responder(ask: Ask) -> ChatResponder:
@@ -154,4 +166,4 @@ def responder(ask: Ask) -> ChatResponder:
         ProviderError: an option is wrong, or the key is missing.
     """
     options = parse(ChatOptions, ask.options, where=f"agent {ask.agent.name!r}: llm.options")
-    return ChatResponder(options, ask.agent.prompt, connect(options, ask, "llm"))
+    return ChatResponder(options, ask.agent, connect(options, ask, "llm"))

@@ -10,6 +10,7 @@
           slots: [color, day]
           confirm: "{color}, on {day}. Is that right?"
           say: "It will be {color}."
+        human: {phrases: ["a human"], say: "I put you through.", then: transfer, to: desk}
         goodbye: {phrases: ["goodbye"], say: "Goodbye.", then: hangup, interruptible: false}
 
 An *intent* is something callers want, with examples of how they say it. A *slot* is something that
@@ -27,6 +28,9 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
+from calls.actions import parse_digits
+from calls.events import ActionName
+from calls.transfer import Name
 from workers.providers.options import Options
 from workers.providers.wording import words
 
@@ -40,6 +44,8 @@ def _has_words(text: str) -> str:
     return text
 
 
+#: Keys to send, w or , being a pause.
+Keys = Annotated[str, StringConstraints(max_length=100), AfterValidator(parse_digits)]
 #: What a caller says.
 Phrase = Annotated[Line, AfterValidator(_has_words)]
 Phrases = Annotated[tuple[Phrase, ...], Field(min_length=1)]
@@ -118,9 +124,29 @@ class Intent(Options):
     #: What is said once all is known (and confirmed).
     say: Line
     #: What is done after that was heard.
-    then: Literal["hangup"] | None = None
+    then: ActionName | None = None
+    #: Whom to transfer to: a name among the agent's `transfer.destinations`.
+    to: Name | None = None
+    #: The keys to send.
+    digits: Keys | None = None
     #: May the caller speak over what is said? Questions can always be interrupted.
     interruptible: bool = True
+
+    @model_validator(mode="after")
+    def _says_what_it_does(self) -> Intent:
+        for then, name, given in (
+            ("transfer", "to", self.to),
+            ("send_digits", "digits", self.digits),
+        ):
+            if (self.then == then) != (given is not None):
+                raise ValueError(f"`then: {then}` and `{name}` go together")
+        return self
+
+    @property
+    def arguments(self) -> dict[str, str]:
+        """What it does, in detail (workers.ports.Action)."""
+        given = {"destination": self.to, "digits": self.digits}
+        return {name: value for name, value in given.items() if value is not None}
 
 
 class Receptionist(Options):

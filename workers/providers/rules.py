@@ -11,7 +11,7 @@ import re
 from collections.abc import AsyncIterator, Sequence
 
 from calls.conversation import Message
-from workers.ports import Action, Ask, Token
+from workers.ports import Action, Ask, ProviderError, Token
 from workers.providers.dialogue import Dialogue
 from workers.providers.options import parse
 from workers.providers.receptionist import Receptionist
@@ -43,7 +43,7 @@ class RulesResponder:
                 await asyncio.sleep(self._pace_s)
             yield Token(word[0], interruptible=word.start() >= answer.protected)
         if answer.action is not None:
-            yield Action(answer.action)
+            yield Action(answer.action, dict(answer.arguments))
 
     async def close(self) -> None:
         """Nothing is held."""
@@ -64,4 +64,12 @@ def responder(ask: Ask) -> RulesResponder:
         ProviderError: an option is wrong; the message names its path in agents.yaml.
     """
     where = f"agent {ask.agent.name!r}: llm.options"
-    return RulesResponder(parse(Receptionist, ask.options, where=where))
+    options = parse(Receptionist, ask.options, where=where)
+    for name, intent in options.intents.items():
+        if intent.to is not None and intent.to not in ask.agent.transfer.destinations:
+            raise ProviderError(
+                f"{where}.intents.{name}.to: the agent's transfer.destinations has no "
+                f"{intent.to!r}; name it there",
+                error_type="refused",
+            )
+    return RulesResponder(options)

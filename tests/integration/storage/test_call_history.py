@@ -11,8 +11,8 @@ import asyncpg
 import pytest
 from sqlalchemy import func, select
 
-from calls.conversation import Run
 from calls.ids import CallId
+from calls.turns import Run
 from storage.errors import DatabaseUnavailableError
 from storage.models import Base
 from storage.record import (

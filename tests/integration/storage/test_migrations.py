@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Connection, inspect
 
-from calls.conversation import Run
 from calls.ids import CallId
+from calls.turns import Run
 from storage import migrate
 from storage.errors import DatabaseUnavailableError
 from storage.models import Base

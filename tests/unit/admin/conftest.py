@@ -6,9 +6,9 @@ from datetime import UTC, datetime
 
 import pytest
 
-from calls.conversation import Run
 from calls.ids import CallId
 from calls.timing import STAGES
+from calls.turns import Run
 from storage.record import CallRecord, RecordingRecord
 from storage.turns import SentenceRecord, TurnRecord
 

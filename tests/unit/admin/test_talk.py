@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 import pytest
 
 from admin.talk import exchanges, heard_from, murmurs, murmurs_since
-from calls.conversation import Run
+from calls.turns import Run
 from storage.record import CallRecord, EventRecord
 from storage.turns import AsideRecord, TurnRecord
 

@@ -7,8 +7,8 @@ from itertools import pairwise
 import pytest
 
 from admin.timeline import Block, Timeline, prepared, segments, slowest_turn_ms
-from calls.conversation import Run
 from calls.timing import STAGES
+from calls.turns import Run
 from storage.record import CallRecord, EventRecord, RecordingRecord
 from storage.turns import AsideRecord, TurnRecord
 

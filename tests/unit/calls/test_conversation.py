@@ -7,8 +7,9 @@ from hypothesis import strategies as st
 
 from calls import events as e
 from calls.agent import Agent
-from calls.conversation import Conversation, Message, Run
+from calls.conversation import Conversation, Message
 from calls.ids import ReplyId
+from calls.turns import Run
 from tests.support.facts import (
     KINDS,
     aside,
@@ -296,7 +297,7 @@ def test_every_kind_of_event_is_generated_here() -> None:
         "playback.stopped",
         "call.recorded",
     }
-    assert len(KINDS) == 24
+    assert len(KINDS) == 27
 
 
 @given(st.lists(events(), max_size=40))

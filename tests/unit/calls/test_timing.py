@@ -7,9 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from calls import events as e
-from calls.conversation import Conversation, Turn
+from calls.conversation import Conversation
 from calls.ids import ReplyId
 from calls.timing import STAGES, hidden_ms, ready_early_ms, stages_ms, voice_to_voice_ms
+from calls.turns import Turn
 from tests.support.facts import (
     guessed,
     playing,

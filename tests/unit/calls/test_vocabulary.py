@@ -108,6 +108,10 @@ def test_a_call_that_somebody_meant_to_end_is_no_fault() -> None:
         Ending.CANCELLED,
         Ending.SHUTDOWN,
         Ending.TOO_LONG,
+        Ending.TRANSFERRED,
+        Ending.BUSY,
+        Ending.NO_ANSWER,
+        Ending.REJECTED,
     }
     assert not FAULTS & {*meant, Ending.REFUSED}
     assert FAULTS | meant | {Ending.REFUSED} == set(Ending)

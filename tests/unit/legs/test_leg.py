@@ -9,6 +9,7 @@ from calls import events as e
 from calls.agent import Agent, Silence, Waiting
 from calls.conversation import Conversation
 from calls.ids import ReplyId
+from calls.transfer import TransferMode
 from legs.leg import Heard, Key, Leg
 from media.frames import Codec
 from tests.support.facts import (
@@ -36,6 +37,8 @@ class Phone:
         self.keys: tuple[Key, ...] = ()
         self.hung_up = 0
         self.lapsed = 0
+        self.transfers: list[tuple[str, str, str]] = []
+        self.digits: list[tuple[str, str]] = []
 
     def hear(self, late_ms: float) -> Heard:
         keys, self.keys = self.keys, ()
@@ -49,6 +52,12 @@ class Phone:
 
     def hang_up(self) -> None:
         self.hung_up += 1
+
+    def transfer(self, reply: ReplyId, target: str, mode: TransferMode) -> None:
+        self.transfers.append((reply, target, mode))
+
+    def send_digits(self, reply: ReplyId, digits: str) -> None:
+        self.digits.append((reply, digits))
 
 
 class Call:

@@ -8,10 +8,11 @@ import pytest
 
 from calls import events as e
 from calls.agent import Agent
-from calls.conversation import Conversation, Run
+from calls.conversation import Conversation
 from calls.ending import Ending
 from calls.ids import CallId, ReplyId
 from calls.timing import STAGES
+from calls.turns import Run
 from storage.record import CallRecord, EventRecord, worth_keeping
 from tests.support.facts import (
     aside,
