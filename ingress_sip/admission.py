@@ -15,7 +15,8 @@ import structlog
 from bus.pools import Shortage
 from calls.agent import Agent, Agents
 from calls.ending import Ending
-from ingress_sip.sdp.offer_answer import PCMA, PCMU, LocalMedia, answer
+from ingress_sip.sdp.codecs import PCMA, PCMU
+from ingress_sip.sdp.offer_answer import LocalMedia, answer
 from ingress_sip.sdp.session import SdpError
 from ingress_sip.signalling.errors import SipError
 from ingress_sip.signalling.inspection import sdp_of

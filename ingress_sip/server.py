@@ -22,14 +22,8 @@ from calls.ids import CallId, new_call_id
 from ingress_sip.admission import CODECS, Admission, RefusedError, caller_of, number_called, plain
 from ingress_sip.call import SipCall
 from ingress_sip.endpoint import SipEndpoint
-from ingress_sip.sdp.offer_answer import (
-    PCMU,
-    LocalMedia,
-    Negotiated,
-    accept_answer,
-    answer,
-    offer,
-)
+from ingress_sip.sdp.codecs import PCMU
+from ingress_sip.sdp.offer_answer import LocalMedia, Negotiated, answer, offer
 from ingress_sip.sdp.session import SdpError
 from ingress_sip.signalling import events as sip
 from ingress_sip.signalling.dialog import DialogId
@@ -263,7 +257,7 @@ class SipServer:
         )
         call.use(socket)
         if media is None:
-            return call, offer(local)
+            return call, offer(local).body
         call.negotiated(media)
         return call, media.body
 
@@ -310,7 +304,7 @@ class SipServer:
     def _answered_late(self, call: SipCall, body: bytes) -> None:
         """The ACK brings the answer to the offer in our 200 (RFC 3261 13.2.1)."""
         try:
-            call.negotiated(accept_answer(call.local, body))
+            call.negotiated(offer(call.local).accept(body))
         except SdpError as error:
             _log.warning("sip.bad_answer", call=call.started.call, error=str(error))
             self._end_call(call, Ending.FAILED)
@@ -318,7 +312,7 @@ class SipServer:
     def _reinvited(self, call: SipCall, event: sip.ReinviteReceived) -> None:
         local = call.next_local()
         if not event.offer:
-            self._endpoint.accept(call.dialog, offer(local))
+            self._endpoint.accept(call.dialog, offer(local).body)
             return
         try:
             media = answer(event.offer, local)

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 MAX_DESCRIPTION = 65_536  # octets
 MAX_LINES = 1_000
 MAX_MEDIA = 32
+MAX_FORMATS = 128  # of one m= line: as many as there are payload types
 
 Attribute = tuple[str, str | None]
 
@@ -203,7 +204,7 @@ def _parse_connection(value: str | None) -> str | None:
     if len(parts) != 3 or parts[0] != "IN" or parts[1] not in ("IP4", "IP6"):
         raise SdpError(400, "bad c= line")
     address = parts[2].partition("/")[0]  # 5.7: a multicast TTL or count may follow
-    if not _is_host(address):
+    if not is_host(address):
         raise SdpError(400, "bad address")
     return address
 
@@ -213,11 +214,14 @@ def _parse_media(section: list[tuple[str, str]]) -> Media:
     if match is None or int(match.group(2)) > 65_535:
         raise SdpError(400, "bad m= line")
     kind, port, protocol, formats = match.groups()
+    numbers = tuple(formats.split())
+    if len(numbers) > MAX_FORMATS:
+        raise SdpError(400, "too many formats")
     return Media(
         kind,
         int(port),
         protocol,
-        tuple(formats.split()),
+        numbers,
         _parse_connection(_first(section, "c")),
         _attributes(section),
     )
@@ -231,7 +235,8 @@ def _is_ip6(address: str) -> bool:
     return ":" in address
 
 
-def _is_host(address: str) -> bool:
+def is_host(address: str) -> bool:
+    """Is it an IPv4 or IPv6 literal, or what can be a host name?"""
     try:
         ipaddress.ip_address(address)
     except ValueError:

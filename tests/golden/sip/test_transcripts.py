@@ -120,7 +120,7 @@ class Replay:
         assert name == "accept"
         self.local = replace(self.local, version=self.local.version + 1)
         try:
-            body = answer(self.offer, self.local).body if self.offer else offer(self.local)
+            body = answer(self.offer, self.local).body if self.offer else offer(self.local).body
         except SdpError as error:
             return self.core.reject(dialog, error.status, self.now)
         return self.core.accept(dialog, body, self.now)

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ingress_sip.sdp.session import (
+    MAX_FORMATS,
     MAX_LINES,
     MAX_MEDIA,
     Attribute,
@@ -102,6 +103,7 @@ def test_rtpmaps_that_cannot_be_read_are_passed_over() -> None:
         SIMPLE.replace(b"c=IN IP4 192.0.2.7", b"c=IN IP4 <evil>"),
         SIMPLE + b"m=audio 70000 RTP/AVP 0\r\n",
         SIMPLE + b"m=audio\r\n",
+        SIMPLE + b"m=audio 9 RTP/AVP" + b" 0" * (MAX_FORMATS + 1) + b"\r\n",
         SIMPLE + b"nonsense\r\n",
         SIMPLE + b"a=x\r\n" * MAX_LINES,
         SIMPLE + b"m=audio 9 RTP/AVP 0\r\n" * (MAX_MEDIA + 1),
