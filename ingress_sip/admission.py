@@ -15,28 +15,32 @@ import structlog
 from bus.pools import Shortage
 from calls.agent import Agent, Agents
 from calls.ending import Ending
-from ingress_sip.sdp.codecs import PCMA, PCMU
+from ingress_sip.limits import SourceLimits
+from ingress_sip.media_setup import MediaConfig, codecs_of
 from ingress_sip.sdp.offer_answer import LocalMedia, answer
+from ingress_sip.sdp.security import LocalSecurity, MediaSecurity
 from ingress_sip.sdp.session import SdpError
-from ingress_sip.signalling.errors import SipError
+from ingress_sip.signalling.errors import IgnoredError, SipError
 from ingress_sip.signalling.inspection import sdp_of
 from ingress_sip.signalling.message import Request
 from ingress_sip.signalling.replies import REASONS
-from ingress_sip.signalling.routing import Hop
+from ingress_sip.signalling.routing import Hop, Transport
 from ingress_sip.signalling.uri import SipUri
+from ingress_sip.trunking.config import Trunk
+from ingress_sip.trunking.policy import Admitted, Policy
 from telemetry import metrics
 
 _log = structlog.get_logger(__name__)
-CODECS: Final = (PCMU, PCMA)
 _RETRY_S: Final = 10
-#: Which offers can be answered does not depend on our address.
-_ANYWHERE: Final = LocalMedia("192.0.2.1", 9, session_id=0, codecs=CODECS)
 #: A flood of refusals is told once in so long, s.
 _TELL_EVERY_S: Final = 1.0
+#: What proves nothing, but takes the place of keys while an offer is only looked at.
+_NO_KEYS: Final = bytes(64)
 
+Lack = Literal["lines"] | Shortage
 
 #: What a caller is refused for who could have been served at another time, in words.
-_SHORTAGES: Final = {
+SHORTAGES: Final[dict[Lack, str]] = {
     "lines": "all lines are busy",
     "pool_full": "no transcriber is free",
     "pool_late": "answers wait for too long",
@@ -57,72 +61,124 @@ class RefusedError(Exception):
 
 
 class Admission:
-    """Looks at INVITEs before they are calls."""
+    """Looks at requests before they are calls or bindings (signalling.core.Policy)."""
 
     def __init__(
         self,
         agents: Agents,
-        shortage: Callable[[], Literal["lines"] | Shortage | None],
+        policy: Policy,
+        limits: SourceLimits,
+        media: MediaConfig,
+        shortage: Callable[[], Lack | None],
         clock_s: Callable[[], float],
     ) -> None:
         """`shortage()` says what one more call would lack; None when it can be carried."""
         self._agents = agents
+        self._policy = policy
+        self._limits = limits
+        self._media = media
         self._shortage = shortage
         self._clock_s = clock_s
         self._told_s = float("-inf")
         self._untold = 0
 
-    def agent_for(self, invite: Request) -> Agent:
+    def admit(self, request: Request, source: Hop, now: float) -> None:
+        """Outside of dialogs: is whoever asks to be answered at all?"""
+        if not self._limits.admits_beginning(source.host, now):
+            metrics.SIP_DROPPED.labels("beginnings").inc()
+            raise IgnoredError
+        if self._policy.is_silent_to(request, source, now):
+            metrics.SIP_DROPPED.labels("unknown").inc()
+            raise IgnoredError
+
+    def register(
+        self, request: Request, source: Hop, now: float
+    ) -> tuple[tuple[str, str], ...] | None:
+        """Do what a REGISTER asks; None: there is no registrar."""
+        if self._policy.registrar is None:
+            return None
+        try:
+            return self._policy.register(request, source, now)
+        except SipError as error:
+            self._count_failure(error, request, source, now)
+            raise
+
+    def screen(self, invite: Request, source: Hop, now: float) -> Admitted:
+        """Who calls. Raises SipError with the answer to an INVITE that cannot become a call."""
+        try:
+            admitted = self._policy.admit(invite, source, now)
+        except SipError as error:
+            self._count_failure(error, invite, source, now)
+            raise
+        try:
+            self._check(invite, admitted, source)
+        except RefusedError as refusal:
+            self.refused(refusal, invite)
+            phrase = REASONS[refusal.status]  # `why` holds words of the peer, and of ours
+            raise SipError(refusal.status, phrase, refusal.headers) from refusal
+        return admitted
+
+    def agent_for(self, number: str) -> Agent:
         """The agent that answers the number called.
 
         Raises:
             RefusedError: nobody does.
         """
-        number = number_called(invite)
+        number = plain(number)
         agent = self._agents.for_number(number)
         if agent is None:
             raise RefusedError(404, f"no agent answers {number!r}", reason="no_agent")
         return agent
 
-    def admit(self, request: Request, source: Hop, now: float) -> None:
-        """Anybody may ask."""
-
-    def register(self, request: Request, source: Hop, now: float) -> None:
-        """There is no registrar."""
-
-    def screen(self, invite: Request) -> None:
-        """Raises SipError with the answer to an INVITE that cannot become a call."""
-        try:
-            self._check(invite)
-        except RefusedError as refusal:
-            self.refused(refusal, invite)
-            phrase = REASONS[refusal.status]  # `why` holds words of the peer, and of ours
-            raise SipError(refusal.status, phrase, refusal.headers) from refusal
-
     def refused(self, refusal: RefusedError, invite: Request) -> None:
         """Count a refusal; tell of it, unless one was told of just now."""
         metrics.CALLS.labels("sip", Ending.REFUSED.value).inc()
         metrics.CALLS_REFUSED.labels(refusal.reason).inc()
+        self._tell(refusal.status, str(refusal), invite)
+
+    def _count_failure(self, error: SipError, request: Request, source: Hop, now: float) -> None:
+        """Whoever guesses at passwords or numbers is not listened to for a while."""
+        guessed = "Authorization" in request.headers and error.status in (401, 403)
+        if guessed or error.status == 403:
+            self._limits.failed(source.host, now)
+        if error.status != 401:
+            metrics.CALLS_REFUSED.labels("policy").inc()
+            self._tell(error.status, error.reason, request)
+
+    def _tell(self, status: int, why: str, request: Request) -> None:
         now = self._clock_s()
         if now - self._told_s < _TELL_EVERY_S:
             self._untold += 1
             return
         _log.info(
-            "sip.refused", status=refusal.status, why=str(refusal), number=number_called(invite),
-            source=invite.via.params.get("received") or invite.via.host, others=self._untold,
+            "sip.refused", status=status, why=why, number=number_called(request),
+            source=request.via.params.get("received") or request.via.host, others=self._untold,
         )  # fmt: skip
         self._told_s, self._untold = now, 0
 
-    def _check(self, invite: Request) -> None:
-        self.agent_for(invite)
+    def _check(self, invite: Request, admitted: Admitted, source: Hop) -> None:
+        self.agent_for(admitted.number)
         if (short := self._shortage()) is not None:
-            why = _SHORTAGES[short]
+            why = SHORTAGES[short]
             raise RefusedError(503, why, reason=short, retry_after_s=_RETRY_S)
         if offered := sdp_of(invite):
             try:
-                answer(offered, _ANYWHERE)
+                answer(offered, self._anywhere(admitted.trunk, source))
             except SdpError as error:
                 raise RefusedError(error.status, error.reason, reason="media") from error
+
+    def _anywhere(self, trunk: Trunk | None, source: Hop) -> LocalMedia:
+        """Which offers can be answered does not depend on our address."""
+        media = self._media
+        policy = media.security if trunk is None else MediaSecurity(trunk.srtp)
+        codecs = media.codecs if trunk is None else codecs_of(trunk.codecs)
+        security = LocalSecurity(
+            policy,
+            signalling_secure=source.transport is Transport.TLS,
+            key_material=_NO_KEYS,
+            fingerprint=media.dtls.fingerprint,
+        )
+        return LocalMedia("192.0.2.1", 9, session_id=0, codecs=codecs, security=security)
 
 
 def number_called(invite: Request) -> str:

@@ -1,35 +1,36 @@
-"""One SIP call: its dialog, its RTP, and the leg that carries it on the bus."""
+"""One SIP call: its dialog, its session, its media, and the leg that carries it on the bus."""
 
 from __future__ import annotations
 
-import ipaddress
-import secrets
 from collections.abc import Callable
-from dataclasses import replace
-from typing import Final
-
-import structlog
+from typing import Final, Protocol
 
 from calls.events import CallStarted, MediaQuality
 from calls.ids import ReplyId
 from calls.transfer import TransferMode
-from ingress_sip.rtp.packet import RtpError
+from ingress_sip.agreement import media_parameters
 from ingress_sip.rtp.receiver import Heard as HeardKind
-from ingress_sip.rtp.receiver import RtpReceiver
-from ingress_sip.rtp.sender import RtpSender
-from ingress_sip.rtp.telephone_event import Digit
-from ingress_sip.sdp.offer_answer import LocalMedia, Negotiated
+from ingress_sip.sdp.direction import Direction
+from ingress_sip.sdp.offer_answer import LocalMedia, Negotiated, Offer, answer, offer
 from ingress_sip.signalling.dialog import DialogId
-from ingress_sip.sockets.udp import Address, RtpSocket
+from ingress_sip.stream import MediaStream
+from ingress_sip.trunking.lines import Line
 from legs.leg import Heard, Key, Leg
-from media import g711
-from media.frames import SILENCE, Codec
+from media.frames import Codec
 
-_log = structlog.get_logger(__name__)
-#: How long audio is sent to an address that nothing comes from.
-_PROOF_MS: Final = 10_000
-_BROADCAST: Final = ipaddress.IPv4Address("255.255.255.255")
-_SILENT: Final = g711.encode(SILENCE, Codec.PCMU)
+_SILENT: Final = Heard(Codec.PCMU.silence(), concealed=False)
+
+
+class Doer(Protocol):
+    """What a call wants done of those that know more than one call."""
+
+    def hang_up(self, call: SipCall) -> None:
+        """The agent ends the call."""
+        ...
+
+    def transfer(self, call: SipCall, reply: ReplyId, target: str, mode: TransferMode) -> None:
+        """The agent puts the caller through to somebody (legs.leg.Carrier.transfer)."""
+        ...
 
 
 class SipCall:
@@ -40,171 +41,147 @@ class SipCall:
         dialog: DialogId,
         started: CallStarted,
         local: LocalMedia,
+        stream: MediaStream,
         *,
-        signalling: str,
         now_ms: Callable[[], float],
         clock_ms: Callable[[], float],
-        hang_up: Callable[[SipCall], None],
+        doer: Doer,
     ) -> None:
-        """`signalling` is the host that the INVITE came from. `now_ms` is the wall clock, for the
-        log; `clock_ms` never jumps, and times packets.
+        """`local` is our side of the session. `now_ms` is the wall clock, for the log; `clock_ms`
+        never jumps, and times packets.
         """
         self.dialog = dialog
         self.started = started
         self.local = local
         self.leg = Leg(started.call, started.agent, self, now_ms)
+        self.stream = stream
+        self.now_ms = now_ms
+        self.clock_ms = clock_ms
         self.answered = False
         #: Since when its media flows, by `clock_ms`.
         self.connected_ms: float | None = None
         self.over = False
-        self._hang_up = hang_up
-        self._now_ms = now_ms
-        self._clock_ms = clock_ms
-        self._socket: RtpSocket | None = None
-        self._media: Negotiated | None = None
-        self._signalling = signalling
-        self._reachable: Address | None = None
-        self._negotiated_ms = clock_ms()
-        self._receiver: RtpReceiver | None = None
-        self._sender: RtpSender | None = None
-        self._garbage = 0
-        self._digits: list[Digit] = []
+        #: Is the caller to be on hold, by our wish?
+        self.holds = False
+        #: What it takes of a trunk's lines, to be freed when it is over.
+        self.line: Line | None = None
+        #: What both sides agreed on, and our offer that waits for its answer.
+        self.agreed: Negotiated | None = None
+        self.pending: Offer | None = None
+        self._doer = doer
+        self._agreed_ms = clock_ms()
+        self._dialled_for: ReplyId | None = None
+        self._info_keys: list[Key] = []
+        #: Which way keys came first: phones that send each twice are heard once.
+        self._keys_by_rtp: bool | None = None
 
-    def use(self, socket: RtpSocket) -> None:
-        """Give the call its sockets."""
-        self._socket = socket
+    # The session
 
-    def negotiated(self, media: Negotiated) -> None:
+    def answer(self, offered: bytes) -> Negotiated:
+        """What a first or later offer of the peer's comes to. Use it by `agree`. Raises SdpError."""
+        if self.agreed is None:
+            return answer(offered, self.local)
+        return self.agreed.answer(offered, self.local)
+
+    def offer(self) -> bytes:
+        """Our offer, for an INVITE of ours or the 200 to one that brought none."""
+        self.pending = offer(self.local) if self.agreed is None else self.agreed.offer(self.local)
+        return self.pending.body
+
+    def offer_hold(self, direction: Direction) -> bytes | None:
+        """An offer that holds the peer, or resumes; None where nothing was agreed yet."""
+        if self.agreed is None or self.pending is not None:
+            return None
+        self.pending = self.agreed.offer_again(direction=direction)
+        return self.pending.body
+
+    def accepted(self, answered: bytes) -> None:
+        """The peer answered our offer. Raises SdpError; the session stays as it was."""
+        pending, self.pending = self.pending, None
+        if pending is not None:
+            self.agree(pending.accept(answered))
+
+    def refused(self) -> None:
+        """The peer refused our offer: the session stays as it was."""
+        pending, self.pending = self.pending, None
+        if pending is not None and self.agreed is not None:
+            self.agreed = self.agreed.withdrawn(pending)
+
+    def begin_again(self, local: LocalMedia) -> None:
+        """Somebody else is the other side now: a session of its own is agreed with them."""
+        self.local, self.agreed, self.pending = local, None, None
+
+    def agree(self, media: Negotiated) -> None:
         """The first or a later offer/answer is done: media flows as it says."""
-        self._media = media
-        self._reachable = _literal(media.remote, self.local.address)
-        self._negotiated_ms = self._clock_ms()
-        codecs = {media.payload_type: Codec(media.codec.name)}
-        if self._receiver is None or self._sender is None:
-            self._receiver = RtpReceiver(
-                codecs, media.event_payload_type, media.remote, self._signalling
-            )
-            self._sender = RtpSender(
-                payload_type=media.payload_type,
-                ssrc=secrets.randbits(32),
-                sequence=secrets.randbits(16),
-                timestamp=secrets.randbits(32),
-            )
-        else:
-            self._receiver.renegotiate(codecs, media.event_payload_type, media.remote)
-            self._sender.payload_type = media.payload_type
-
-    def next_local(self) -> LocalMedia:
-        """Our side of the session for a new offer/answer (RFC 3264 section 8: one version up)."""
-        self.local = replace(self.local, version=self.local.version + 1)
-        return self.local
+        self.agreed, self.local = media, media.local
+        self._agreed_ms = self.clock_ms()
+        self.stream.agree(media_parameters(media), media.security)
 
     @property
-    def has_media(self) -> bool:
-        """Is there an answer to an offer, of either side?"""
-        return self._media is not None
+    def codec(self) -> str:
+        """What is spoken; empty before anything was agreed."""
+        return self.agreed.codec.name if self.agreed else ""
 
     @property
     def on_hold(self) -> bool:
-        """Has the peer asked for no audio of either kind?"""
-        return self._media is not None and not self._media.direction.receives
+        """Is no audio to come from the peer?"""
+        return self.agreed is not None and not self.agreed.direction.receives
 
     @property
     def heard_ms(self) -> float:
         """When the caller was last heard, or last said what it would send."""
-        heard = self._receiver.heard_ms if self._receiver else None
-        return max(self._negotiated_ms, heard or 0.0)
+        return max(self._agreed_ms, self.stream.heard_ms or 0.0)
 
-    def rtp_received(self, datagram: bytes, source: Address) -> None:
-        if self._receiver is None:
-            return
-        try:
-            self._digits += self._receiver.receive(datagram, source, self._clock_ms())
-        except RtpError as error:
-            self._garbage += 1
-            if self._garbage == 1:
-                _log.info("rtp.garbage", call=self.started.call, source=source, error=str(error))
+    # The carrier
 
     def hear(self, late_ms: float) -> Heard:
-        if self._receiver is None:
-            return Heard(_SILENT, concealed=False)
-        frame = self._receiver.tick(self._clock_ms() - late_ms)
-        keys = tuple(Key(key.digit, key.duration_ms) for key in (*self._digits, *frame.digits))
-        self._digits.clear()
+        frame = self.stream.hear(late_ms)
+        if self._dialled_for is not None and not self.stream.dialling:
+            reply, self._dialled_for = self._dialled_for, None
+            self.leg.action_done(reply, "send_digits", ok=True)
+        if frame is None:
+            return _SILENT
+        keys = tuple(Key(digit, duration_ms) for digit, duration_ms in frame.digits)
+        if keys and self._keys_by_rtp is None:
+            self._keys_by_rtp = True
+        if not self._keys_by_rtp:
+            keys = (*self._info_keys,)
+        self._info_keys.clear()
         return Heard(frame.ulaw, frame.kind is HeardKind.CONCEALED, keys)
 
+    def key_told(self, digit: str, duration_ms: int) -> None:
+        """The signalling told of a key (INFO)."""
+        if self._keys_by_rtp is None:
+            self._keys_by_rtp = False
+        self._info_keys.append(Key(digit, duration_ms))
+
     def say(self, payload: bytes | None) -> None:
-        media, socket, sender = self._media, self._socket, self._sender
-        if media is None or socket is None or sender is None or self._receiver is None:
-            return
-        # RFC 4961: where the caller's audio comes from, before where its SDP says.
-        to = self._receiver.source or self._announced()
-        if not media.direction.sends or to is None:
-            sender.pause()
-            return
-        frame = payload or _SILENT
-        if media.codec.name == "PCMA":
-            frame = g711.ulaw_to_alaw(frame)
-        socket.send(sender.audio(frame), to)
+        self.stream.say(payload)
 
     def lapse(self) -> None:
-        if self._sender is not None:
-            self._sender.pause()
-
-    def _announced(self) -> Address | None:
-        """The address of the SDP, while it may be taken for the caller's.
-
-        RFC 8445 19.5.1: an offer can name anybody, who would then be sent audio for as long as the
-        call lasts. An address on another host than the signalling's has to show itself.
-        """
-        address = self._reachable
-        if address is None or address[0] == self._signalling:
-            return address
-        return address if self._clock_ms() - self._negotiated_ms < _PROOF_MS else None
+        self.stream.lapse()
 
     def hang_up(self) -> None:
-        self._hang_up(self)
+        self._doer.hang_up(self)
 
-    def transfer(self, reply: ReplyId, target: str, mode: TransferMode) -> None:  # noqa: ARG002  # a stub
-        self.leg.action_done(reply, "transfer", ok=False, detail="not wired")
+    def transfer(self, reply: ReplyId, target: str, mode: TransferMode) -> None:
+        self._doer.transfer(self, reply, target, mode)
 
-    def send_digits(self, reply: ReplyId, digits: str) -> None:  # noqa: ARG002  # a stub
-        self.leg.action_done(reply, "send_digits", ok=False, detail="not wired")
+    def send_digits(self, reply: ReplyId, digits: str) -> None:
+        if self.agreed is None or not self.agreed.direction.sends:
+            self.leg.action_done(reply, "send_digits", ok=False, detail="the call is on hold")
+            return
+        try:
+            self.stream.dial(digits)
+        except ValueError as error:
+            self.leg.action_done(reply, "send_digits", ok=False, detail=str(error))
+        else:
+            self._dialled_for = reply
 
     def quality(self) -> MediaQuality | None:
-        """How the caller's audio arrived so far; None before any media."""
-        if self._receiver is None:
-            return None
-        seen = self._receiver.quality()
-        packets = seen.packets
-        return MediaQuality(
-            at=self._now_ms(),
-            packets=packets.received,
-            lost=packets.lost,
-            late=packets.late,
-            concealed=packets.concealed,
-            jitter_ms=round(seen.jitter_ms, 2),
-            mos=round(seen.mos, 2),
-        )
+        """How both directions went so far; None before any media."""
+        return self.stream.quality_event(self.now_ms())
 
     def close(self) -> None:
         """Give the ports back."""
-        if self._socket is not None:
-            self._socket.close()
-            self._socket = None
-
-
-def _literal(remote: Address, ours: str) -> Address | None:
-    """The address of the peer's SDP if audio can be sent there without asking anybody.
-
-    A host name would be looked up by the sender, 50 times a second; an address of the other family
-    cannot be reached from our socket; a group or a whole network is no caller. Symmetric RTP finds
-    such a peer with its first packet.
-    """
-    try:
-        host = ipaddress.ip_address(remote[0])
-        same = host.version == ipaddress.ip_address(ours).version
-    except ValueError:
-        return None
-    is_group = host.is_multicast or host == _BROADCAST
-    return remote if same and not is_group and remote[1] else None
+        self.stream.close()

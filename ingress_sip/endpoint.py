@@ -1,4 +1,4 @@
-"""The shell around the SIP core: one UDP socket, one timer, and the core's events handed on."""
+"""The shell around the SIP core: its sockets, one timer, and the core's events handed on."""
 
 from __future__ import annotations
 
@@ -6,73 +6,122 @@ import asyncio
 import secrets
 from collections.abc import Callable, Iterable
 from contextlib import suppress
+from dataclasses import dataclass
 
 import structlog
 
+from ingress_sip.limits import SourceLimits
+from ingress_sip.signalling.asking import Ask
+from ingress_sip.signalling.clients import Authorizer
 from ingress_sip.signalling.core import Policy, SipCore
 from ingress_sip.signalling.dialog import DialogId
-from ingress_sip.signalling.events import Event
+from ingress_sip.signalling.events import AskAnswered, Event
+from ingress_sip.signalling.fields import NameAddr
+from ingress_sip.signalling.message import Response
+from ingress_sip.signalling.parameters import Parameters
 from ingress_sip.signalling.routing import Hop, Transport
+from ingress_sip.signalling.session_timer import TimerPolicy
 from ingress_sip.signalling.uri import SipUri
-from ingress_sip.sockets.udp import Address, local_address_towards, open_udp
+from ingress_sip.sockets.transports import Listen, TlsFiles, Transports
+from telemetry import metrics
 
 _log = structlog.get_logger(__name__)
 
 
+@dataclass(frozen=True, slots=True)
+class EndpointConfig:
+    """Where the endpoint listens, and as whom it speaks."""
+
+    listen: tuple[Listen, ...]
+    #: The address peers reach us at, where it is not the one we bind (NAT).
+    public_address: str | None = None
+    tls: TlsFiles | None = None
+    timers: TimerPolicy = TimerPolicy()
+    #: Names of ours in URIs, besides our addresses.
+    domains: frozenset[str] = frozenset()
+
+
 class SipEndpoint:
-    """A SIP user agent on a socket. Whatever is asked of it is sent at once.
+    """A SIP user agent on its sockets. Whatever is asked of it is sent at once.
 
     `handle(event)` is called on the event loop with each event of the core; what it asks of the
-    endpoint is sent when it returns. `policy` is the core's.
+    endpoint is sent when it returns. `policy` is the core's; `limits` says whom to listen to at all.
     """
 
     def __init__(
         self,
-        host: str,
-        port: int,
-        public_address: str | None,
+        config: EndpointConfig,
         *,
         policy: Policy,
+        limits: SourceLimits,
         handle: Callable[[Event], None],
     ) -> None:
-        self.address: Address = (host, port)
-        self._public_address = public_address
+        self._config = config
+        self._limits = limits
         self._handle = handle
         self._loop = asyncio.get_running_loop()
-        self._transport: asyncio.DatagramTransport | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._pumping = False
         #: Set whenever an event came.
         self._stirred = asyncio.Event()
+        self._asked: dict[int, asyncio.Future[Response]] = {}
+        self._transports = Transports(
+            config.listen, receive=self._received, failed=self._failed, tls=config.tls
+        )
         self._core = SipCore(
-            contact_for=lambda hop: SipUri.of(self.address_towards(hop), self.address[1]),
+            contact_for=self._contact,
             tokens=lambda: secrets.token_hex(8),
             user_agent="Trunkline",
             policy=policy,
+            timers=config.timers,
         )
 
     async def start(self) -> None:
-        """Listen; `address` is then the one that was bound.
+        """Listen; `listening` then says where.
 
         Raises:
-            OSError: the address cannot be bound.
+            OSError: an address cannot be bound; says which.
         """
-        self._transport = await open_udp(*self.address, self._received)
-        self.address = self._transport.get_extra_info("sockname")[:2]
+        await self._transports.start()
 
-    def close(self) -> None:
+    async def close(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
-        if self._transport is not None:
-            self._transport.close()
+        for waiting in self._asked.values():
+            waiting.cancel()
+        await self._transports.close()
 
-    def address_towards(self, peer: Hop) -> str:
+    @property
+    def listening(self) -> tuple[Listen, ...]:
+        """Where it listens, ports as bound."""
+        return self._transports.listening
+
+    def address_towards(self, hop: Hop) -> str:
         """The address by which that peer reaches us: the public one, if there is one."""
-        return self._public_address or local_address_towards(
-            (peer.host, peer.port), self.address[0]
-        )
+        return self._config.public_address or self._transports.local(hop)[0]
 
-    # Actions: see SipCore. False: it is over, an event has said or will say so.
+    def is_ours(self, uri: SipUri) -> bool:
+        """Does the URI name us: our address and port, or a domain of ours?"""
+        host, port = uri.address
+        if host.lower() in self._config.domains:
+            return True
+        hosts = {self._config.public_address, *(each.host for each in self.listening)}
+        return host in hosts and port in {each.port for each in self.listening}
+
+    def _contact(self, hop: Hop) -> SipUri:
+        host, port = self._transports.local(hop)
+        uri = SipUri.of(self._config.public_address or host, port)
+        if hop.transport is Transport.UDP:
+            return uri
+        transport = Parameters((("transport", hop.transport.value),))
+        return SipUri(uri.scheme, uri.userinfo, uri.host, uri.port, transport)
+
+    # Calls: see SipCore. False: it is over, an event has said or will say so.
+
+    def call(self, ask: Ask) -> DialogId:
+        dialog = self._core.call(ask, self._loop.time())
+        self._pump()
+        return dialog
 
     def ring(self, dialog: DialogId) -> bool:
         return self._then_pump(self._core.ring(dialog, self._loop.time()))
@@ -90,9 +139,45 @@ class SipEndpoint:
     def hang_up(self, dialog: DialogId) -> bool:
         return self._then_pump(self._core.hang_up(dialog, self._loop.time()))
 
+    def reoffer(self, dialog: DialogId, sdp: bytes) -> bool:
+        return self._then_pump(self._core.reoffer(dialog, sdp, self._loop.time()))
+
+    def refer(self, dialog: DialogId, target: NameAddr) -> bool:
+        return self._then_pump(self._core.refer(dialog, target, self._loop.time()))
+
+    def answer_refer(self, dialog: DialogId, status: int) -> bool:
+        return self._then_pump(self._core.answer_refer(dialog, status, self._loop.time()))
+
+    def notify(self, dialog: DialogId, status: int, reason: str) -> bool:
+        return self._then_pump(self._core.notify(dialog, status, reason, self._loop.time()))
+
+    def use_credentials(self, dialog: DialogId, digest: Authorizer) -> None:
+        self._core.use_credentials(dialog, digest)
+
+    def replaces_header(self, dialog: DialogId) -> str | None:
+        return self._core.replaces_header(dialog)
+
+    def target_of(self, dialog: DialogId) -> SipUri | None:
+        return self._core.target_of(dialog)
+
+    def peer_of(self, dialog: DialogId) -> NameAddr | None:
+        return self._core.peer_of(dialog)
+
     def refuse_new_calls(self) -> None:
         """New calls get 503 from now on; those that are here go on."""
         self._core.draining = True
+
+    # Outside of calls
+
+    async def request(self, ask: Ask) -> Response:
+        """Ask, and wait for the final response: 408 where nobody answers, 503 where none is there."""
+        number = self._core.ask(ask, self._loop.time())
+        waiting = self._asked[number] = self._loop.create_future()
+        try:
+            self._pump()
+            return await waiting
+        finally:
+            self._asked.pop(number, None)
 
     async def until_quiet(self, patience_s: float) -> None:
         """Wait until no dialog is left, or patience runs out."""
@@ -102,10 +187,22 @@ class SipEndpoint:
                     self._stirred.clear()
                     await self._stirred.wait()
 
-    def _received(self, datagram: bytes, source: Address) -> None:
+    # In and out
+
+    def _received(self, message: bytes, source: Hop) -> None:
+        now = self._loop.time()
+        if not self._limits.admits(source.host, now):
+            metrics.SIP_DROPPED.labels("rate").inc()
+            return
         try:
-            self._core.receive(datagram, Hop(Transport.UDP, *source), self._loop.time())
+            self._core.receive(message, source, now)
         finally:  # our own mistake about one peer keeps no other waiting
+            self._pump()
+
+    def _failed(self, hop: Hop) -> None:
+        try:
+            self._core.transport_failed(hop, self._loop.time())
+        finally:
             self._pump()
 
     def _timer_fired(self) -> None:
@@ -128,24 +225,25 @@ class SipEndpoint:
             while (event := self._core.next_event()) is not None:
                 self._stirred.set()
                 try:
-                    self._handle(event)
+                    self._hand_on(event)
                 except Exception:
                     # One call's mistake must not silence the others.
+                    metrics.ERRORS.labels("ingress", "event").inc()
                     _log.exception("sip.handler_failed", kind=type(event).__name__)
         finally:
             self._pumping = False
         for out in self._core.messages_to_send():
-            self._send(out.data, out.destination)
+            self._transports.send(out.data, out.destination)
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
         if (due := self._core.next_timer()) is not None:
             self._timer = self._loop.call_at(due, self._timer_fired)
 
-    def _send(self, datagram: bytes, destination: Hop) -> None:
-        if self._transport is None or self._transport.is_closing():
+    def _hand_on(self, event: Event) -> None:
+        if isinstance(event, AskAnswered):
+            waiting = self._asked.pop(event.number, None)
+            if waiting is not None and not waiting.done():
+                waiting.set_result(event.response)
             return
-        try:
-            self._transport.sendto(datagram, (destination.host, destination.port))
-        except (ValueError, OSError) as error:  # a Contact of another address family, or no port
-            _log.info("sip.unreachable", destination=str(destination), error=str(error))
+        self._handle(event)

@@ -4,34 +4,57 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
-from typing import Any, Final, Literal
+from dataclasses import dataclass, field, replace
+from typing import Final
 
 import structlog
 
 from bus.broker import BusError
-from bus.pools import PoolWatch, Shortage
+from bus.jobs import PlaceCall
+from bus.log import Ownership
+from bus.pools import PoolWatch
 from bus.session import BusSession
 from bus.tasks import stop
-from calls.agent import Agent, Agents
+from calls.agent import Agents
 from calls.ending import Ending
-from calls.events import CallEnded, CallStarted
-from calls.ids import CallId, new_call_id
-from ingress_sip.admission import CODECS, Admission, RefusedError, caller_of, number_called, plain
+from calls.events import CallStarted
+from calls.ids import CallId, ReplyId, new_call_id
+from calls.transfer import TransferMode
+from ingress_sip.admission import (
+    SHORTAGES,
+    Admission,
+    Lack,
+    RefusedError,
+    caller_of,
+    number_called,
+    plain,
+)
 from ingress_sip.call import SipCall
-from ingress_sip.endpoint import SipEndpoint
-from ingress_sip.sdp.codecs import PCMU
-from ingress_sip.sdp.offer_answer import LocalMedia, Negotiated, answer, offer
+from ingress_sip.endpoint import EndpointConfig, SipEndpoint
+from ingress_sip.holding import Holding
+from ingress_sip.limits import SourceLimits
+from ingress_sip.live import LiveCalls
+from ingress_sip.media_setup import MediaConfig, MediaSetup
+from ingress_sip.outbound import Outbound
+from ingress_sip.placing import Placing
+from ingress_sip.referred import Referrals
 from ingress_sip.sdp.session import SdpError
 from ingress_sip.signalling import events as sip
 from ingress_sip.signalling.dialog import DialogId
-from ingress_sip.sockets.udp import Address, NoPortError, RtpPorts, RtpSocket
+from ingress_sip.signalling.dtmf_info import key_in
+from ingress_sip.signalling.routing import Hop
+from ingress_sip.signalling.uri import SipUri
+from ingress_sip.sockets.transports import Listen
+from ingress_sip.sockets.udp import NoPortError, RtpPorts
+from ingress_sip.transfer import Transfers
+from ingress_sip.trunking.config import OPEN, Trunks
+from ingress_sip.trunking.keeper import TrunkKeeper
+from ingress_sip.trunking.policy import Admitted, Policy
 from legs.engine import MediaEngine
 from media.frames import SAMPLE_RATE
 from telemetry import metrics
-from telemetry.log import bind_call
 
 _log = structlog.get_logger(__name__)
 #: A call whose caller sends nothing for this long, while it should, is dead. In ms.
@@ -49,12 +72,13 @@ _BYE_S: Final = 2.0
 class SipConfig:
     """Where the server listens, and how much it takes."""
 
-    host: str
-    port: int
+    endpoint: EndpointConfig
+    rtp_host: str
     rtp_first: int
     rtp_last: int
-    #: The address peers reach us at, where it is not the one we bind (NAT).
-    public_address: str | None = None
+    media: MediaConfig = field(default_factory=MediaConfig)
+    trunks: Trunks = OPEN
+    limits: SourceLimits = field(default_factory=SourceLimits.usual)
     max_calls: int = 200
     #: A call is ended after so long, s.
     max_call_s: float = 3600.0
@@ -63,115 +87,187 @@ class SipConfig:
     bus_patience_s: float = 10.0
 
 
-class SipServer:
-    """One listener with its calls."""
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What the server is given of the world outside."""
 
-    def __init__(
-        self,
-        config: SipConfig,
-        agents: Agents,
-        session: BusSession,
-        now_ms: Callable[[], float],
-        pools: PoolWatch | None = None,
-    ) -> None:
-        """`pools` is asked before a call is let in; its clock is the event loop's."""
+    session: BusSession
+    #: The wall clock: Unix epoch, ms.
+    now_ms: Callable[[], float]
+    #: The password that an environment variable holds.
+    secret: Callable[[str], str | None]
+    resolve: Callable[[SipUri], Awaitable[Sequence[Hop]]]
+    #: Asked before a call is let in; its clock is the event loop's.
+    pools: PoolWatch | None = None
+
+
+class SipServer:
+    """An ingress: its listeners, its calls, its trunks."""
+
+    def __init__(self, config: SipConfig, agents: Agents, around: Surroundings) -> None:
         self._config = config
-        self._now_ms = now_ms
-        self._pools = pools
+        self._pools = around.pools
+        self._now_ms = around.now_ms
+        loop = asyncio.get_running_loop()
         self._engine = MediaEngine(
-            session,
-            now_ms,
-            give_up=self._give_up,
+            around.session,
+            around.now_ms,
+            give_up=lambda call, why: self._live.give_up(call, why),
             patience_s=config.bus_patience_s,
-            pools=pools,
+            pools=around.pools,
         )
-        self._ports = RtpPorts(config.host, config.rtp_first, config.rtp_last)
-        self._admission = Admission(agents, self._shortage, asyncio.get_running_loop().time)
+        self._policy = Policy(config.trunks, around.secret, _token)
+        self._limits = config.limits
+        self._admission = Admission(
+            agents, self._policy, self._limits, config.media, self._shortage, loop.time
+        )
         self._endpoint = SipEndpoint(
-            config.host,
-            config.port,
-            config.public_address,
-            policy=self._admission,
-            handle=self._happened,
+            config.endpoint, policy=self._admission, limits=self._limits, handle=self._happened
         )
-        self._calls: dict[DialogId, SipCall] = {}
+        self.keeper = TrunkKeeper(
+            config.trunks,
+            self._policy,
+            request=self._endpoint.request,
+            resolve=around.resolve,
+            clock=loop.time,
+            secret=around.secret,
+            tokens=_token,
+            jitter=secrets.SystemRandom().random,
+        )
+        self._live = LiveCalls(self._endpoint, self._engine, self._policy.lines)
+        self._placing = Placing(
+            self._endpoint, self._policy.lines, self.keeper.routes, around.resolve
+        )
+        ports = RtpPorts(config.rtp_host, config.rtp_first, config.rtp_last)
+        self._setup = MediaSetup(
+            config.media, ports, self._endpoint, now_ms=around.now_ms, clock_ms=_clock_ms
+        )
+        self._holding = Holding(self._endpoint, self._live)
+        self._transfers = Transfers(
+            self._endpoint, self._live, self._placing, self._setup, self._holding
+        )
+        self._referrals = Referrals(
+            self._endpoint, self._live, self._placing, self._setup, config.trunks.policy.refer
+        )
+        self._outbound = Outbound(
+            agents, self._placing, self._live, self._engine, self._setup, self._lack, self
+        )
         self._admitting: set[DialogId] = set()
         self._one_of_few = asyncio.Semaphore(_AT_ONCE)
-        #: Set whenever a call is over, or was not taken.
-        self._fewer = asyncio.Event()
-        self._tasks: set[asyncio.Task[None]] = set()
 
     @property
     def calls(self) -> int:
         """Calls being carried."""
-        return len(self._calls)
+        return len(self._live)
 
     @property
-    def address(self) -> Address:
+    def listening(self) -> tuple[Listen, ...]:
         """Where it listens."""
-        return self._endpoint.address
+        return self._endpoint.listening
 
     async def start(self) -> None:
         """Listen.
 
         Raises:
-            OSError: the address cannot be bound.
+            OSError: an address cannot be bound.
         """
         await self._endpoint.start()
         await self._engine.start()
-        self._spawn(self._watch())
+        self._live.spawn(self._watch(), name="watch")
+        self._live.spawn(self.keeper.run(), name="trunks")
 
     async def drain(self) -> None:
         """Take no new calls, let those there are go on for a while, then end them."""
         self._endpoint.refuse_new_calls()
+        leaving = asyncio.create_task(self.keeper.leave(), name="leave trunks")
         with suppress(TimeoutError):
             async with asyncio.timeout(self._config.drain_s):
-                while self._calls or self._admitting:
-                    self._fewer.clear()
-                    await self._fewer.wait()
-        for call in list(self._calls.values()):
-            self._end_call(call, Ending.SHUTDOWN)
+                while len(self._live) or self._admitting:
+                    self._live.fewer.clear()
+                    await self._live.fewer.wait()
+        for call in self._live:
+            self._live.end(call, Ending.SHUTDOWN)
         await self._endpoint.until_quiet(_BYE_S)
+        await leaving
 
     async def stop(self) -> None:
         """Close everything; what happened in the calls is written first."""
-        endings = [task for task in self._tasks if task.get_name().startswith("end ")]
-        if endings:
-            await asyncio.wait(endings, timeout=_BYE_S)
-        await stop(*self._tasks)
+        await self._live.written(_BYE_S)
+        await stop(*self._live.tasks)
         await self._engine.stop()
-        self._endpoint.close()
+        await self._endpoint.close()
+
+    async def place(self, job: PlaceCall, owner: Ownership) -> None:
+        """Call somebody (bus.dialling.Place)."""
+        await self._outbound.place(job, owner)
+
+    def cancel(self, call: CallId) -> None:
+        """Hang up a call that somebody had placed."""
+        self._outbound.cancel(call)
+
+    # What agents want done (ingress_sip.call.Doer)
+
+    def hang_up(self, call: SipCall) -> None:
+        self._live.end(call, Ending.AGENT_HUNG_UP)
+
+    def transfer(self, call: SipCall, reply: ReplyId, target: str, mode: TransferMode) -> None:
+        self._transfers.begin(call, reply, target, mode)
+
+    # What happens
 
     def _happened(self, event: sip.Event) -> None:
         if isinstance(event, sip.InviteReceived):
-            self._admitting.add(event.dialog)
-            self._spawn(self._invited(event))
+            self._invite_received(event)
             return
+        for room in (self._placing, self._holding, self._transfers):
+            if room.happened(event):
+                return
         if isinstance(event, sip.AskAnswered):
             return
-        call = self._calls.get(event.dialog)
+        call = self._live.of(event.dialog)
         if call is None:
+            if isinstance(event, sip.ReinviteReceived):
+                self._endpoint.reject(event.dialog, 488)  # of a call that we only hand over
+            elif isinstance(event, sip.ReferReceived):
+                self._endpoint.answer_refer(event.dialog, 603)
             return
         match event:
             case sip.InviteCancelled():
                 pass  # it is being opened: `accept` will say so, once the log has its first entry
             case sip.ByeReceived():
-                self._finish(call, Ending.CALLER_HUNG_UP)
+                if not self._referrals.caller_left(call):
+                    self._live.finish(call, self._transfers.caller_left(call))
+            case sip.SessionLost():
+                self._live.finish(call, Ending.MEDIA_TIMEOUT)
             case sip.AckTimedOut():
-                self._finish(call, Ending.NO_ACK)
+                self._live.finish(call, Ending.NO_ACK)
             case sip.AckReceived():
                 self._acknowledged(call, event.body)
             case sip.ReinviteReceived():
                 self._reinvited(call, event)
+            case sip.InfoReceived():
+                if (key := key_in(event.content_type, event.body)) is not None:
+                    call.key_told(*key)
+            case sip.ReferReceived():
+                self._referrals.asked(call, event)
             case _:
                 pass
 
-    # -- admission
+    # Calls that come in
 
-    async def _invited(self, event: sip.InviteReceived) -> None:
+    def _invite_received(self, event: sip.InviteReceived) -> None:
+        admitted = event.admitted
+        assert isinstance(admitted, Admitted)
+        if event.replaces is not None:
+            self._referrals.replaced(event, admitted.trunk)
+            return
+        self._admitting.add(event.dialog)
+        self._live.spawn(self._invited(event, admitted))
+
+    async def _invited(self, event: sip.InviteReceived, admitted: Admitted) -> None:
         try:
             async with self._one_of_few:
-                await self._admit(event)
+                await self._admit(event, admitted)
         except RefusedError as refusal:
             self._admission.refused(refusal, event.request)
             self._endpoint.reject(event.dialog, refusal.status, refusal.headers)
@@ -179,203 +275,140 @@ class SipServer:
             # Ours: it must leave no phone ringing and no port taken.
             metrics.ERRORS.labels("ingress", "admission").inc()
             _log.exception("sip.admission_failed", number=number_called(event.request))
-            if (unfinished := self._calls.get(event.dialog)) is not None:
-                self._end_call(unfinished, Ending.FAILED)
+            if (unfinished := self._live.of(event.dialog)) is not None:
+                self._live.end(unfinished, Ending.FAILED)
             else:
                 self._endpoint.reject(event.dialog, 500)
         finally:
             self._admitting.discard(event.dialog)
-            self._fewer.set()
+            self._live.fewer.set()
 
-    async def _admit(self, event: sip.InviteReceived) -> None:
+    async def _admit(self, event: sip.InviteReceived, admitted: Admitted) -> None:
         """Answer the call, unless its caller gives up meanwhile.
 
         Raises:
             RefusedError
         """
-        agent = self._admission.agent_for(event.request)
-        call: SipCall | None = None
+        started = self._started(event, admitted)
         try:
-            socket = await self._ports.open(
-                lambda data, source: call.rtp_received(data, source) if call else None
-            )
+            stream = await self._setup.open(started.call, event.source)
         except NoPortError as error:
             raise RefusedError(503, str(error), reason="ports", retry_after_s=10) from error
         try:
-            call, body = self._negotiate(event, agent, socket)
+            local = self._setup.local(stream, event.source, admitted.trunk)
+            call = SipCall(
+                event.dialog, started, local, stream,
+                now_ms=self._now_ms, clock_ms=_clock_ms, doer=self,
+            )  # fmt: skip
+            call.line = admitted.line
+            if event.offer:
+                call.agree(call.answer(event.offer))
+                call.started = replace(started, codec=call.codec)
         except BaseException:
-            socket.close()
+            stream.close()
             raise
-        await self._answer(call, body)
+        await self._answer(call)
 
-    def _shortage(self) -> Literal["lines"] | Shortage | None:
-        """What one more call would lack."""
-        if len(self._calls.keys() | self._admitting) >= self._config.max_calls:
-            return "lines"
-        if self._pools is None:
-            return None
-        seen_ms = self._pools.taken_at * 1000
-        asked = {
-            dialog
-            for dialog, call in self._calls.items()
-            if call.connected_ms is not None and call.connected_ms < seen_ms
-        }
-        return self._pools.shortage(len((self._calls.keys() | self._admitting) - asked))
-
-    def _negotiate(
-        self, event: sip.InviteReceived, agent: Agent, socket: RtpSocket
-    ) -> tuple[SipCall, bytes]:
-        """The call, and the body of our 200: the answer, or our offer where the INVITE has none."""
-        local = LocalMedia(
-            address=self._endpoint.address_towards(event.source),
-            port=socket.port,
-            session_id=secrets.randbits(31),
-            version=1,
-            codecs=CODECS,
-        )
-        media: Negotiated | None = answer(event.offer, local) if event.offer else None
+    def _started(self, event: sip.InviteReceived, admitted: Admitted) -> CallStarted:
+        agent = self._admission.agent_for(admitted.number)
         now = self._now_ms()
-        started = CallStarted(
+        return CallStarted(
             at=now,
             call=new_call_id(now, secrets.token_hex(5)),
             agent=agent,
             carrier="sip",
             caller=caller_of(event.request),
-            called=number_called(event.request),
+            called=plain(admitted.number),
             carrier_call=plain(event.request.call_id),
-            codec=media.codec.name if media else PCMU.name,
+            codec="",
             remote=str(event.source),
+            trunk=admitted.trunk.name if admitted.trunk else "",
         )
-        call = SipCall(
-            event.dialog,
-            started,
-            local,
-            signalling=event.source.host,
-            now_ms=self._now_ms,
-            clock_ms=_clock_ms,
-            hang_up=lambda call: self._end_call(call, Ending.AGENT_HUNG_UP),
-        )
-        call.use(socket)
-        if media is None:
-            return call, offer(local).body
-        call.negotiated(media)
-        return call, media.body
 
-    async def _answer(self, call: SipCall, body: bytes) -> None:
-        self._calls[call.dialog] = call
+    async def _answer(self, call: SipCall) -> None:
+        self._live.add(call)
         self._endpoint.ring(call.dialog)
         try:
             async with asyncio.timeout(_OPEN_S):
                 await self._engine.open(call.started)
         except (BusError, OSError) as error:
-            self._calls.pop(call.dialog, None)
-            call.close()
+            self._live.discard(call)
             raise RefusedError(
                 503, f"the bus is away: {error}", reason="bus", retry_after_s=5
             ) from error
+        body = call.agreed.body if call.agreed else call.offer()
         if not self._endpoint.accept(call.dialog, body):
-            self._finish(call, Ending.CANCELLED)
+            self._live.finish(call, Ending.CANCELLED)
             return
         call.answered = True
         _log.info("sip.answered", call=call.started.call, number=call.started.called)
 
-    # -- what happens in a call
-
     def _acknowledged(self, call: SipCall, body: bytes) -> None:
-        if body or not call.has_media:
-            self._answered_late(call, body)
-        if not call.over and call.connected_ms is None:
-            call.connected_ms = _clock_ms()
-            self._spawn(self._connect(call))
+        """The caller knows that we answered.
 
-    async def _connect(self, call: SipCall) -> None:
-        """The caller is there: media flows, and the pools get work.
-
-        Not before the ACK: whoever sends INVITEs in others' names must not make us send their
+        Nothing is sent before: whoever sends INVITEs in others' names must not make us send their
         audio there, nor have an agent speak to nobody (RFC 8445 19.5.1, the voice hammer).
         """
-        with bind_call(call.started.call):
+        if call.pending is not None and (body or call.agreed is None):
+            # The ACK brings the answer to the offer in our 200 (RFC 3261 13.2.1).
             try:
-                await self._engine.connect(call.leg)
-            except (BusError, OSError) as error:
-                _log.error("sip.no_bus", error=str(error))
-                self._give_up(call.started.call, Ending.BUS_LOST)
-
-    def _answered_late(self, call: SipCall, body: bytes) -> None:
-        """The ACK brings the answer to the offer in our 200 (RFC 3261 13.2.1)."""
-        try:
-            call.negotiated(offer(call.local).accept(body))
-        except SdpError as error:
-            _log.warning("sip.bad_answer", call=call.started.call, error=str(error))
-            self._end_call(call, Ending.FAILED)
+                call.accepted(body)
+            except SdpError as error:
+                _log.warning("sip.bad_answer", call=call.started.call, error=str(error))
+                if call.agreed is None:
+                    self._live.end(call, Ending.FAILED)
+                    return
+        self._live.connect(call)
 
     def _reinvited(self, call: SipCall, event: sip.ReinviteReceived) -> None:
-        local = call.next_local()
         if not event.offer:
-            self._endpoint.accept(call.dialog, offer(local).body)
+            self._endpoint.accept(call.dialog, call.offer())
             return
         try:
-            media = answer(event.offer, local)
+            media = call.answer(event.offer)
         except SdpError as error:
             self._endpoint.reject(call.dialog, error.status)
             return
         if self._endpoint.accept(call.dialog, media.body):
-            call.negotiated(media)
+            call.agree(media)
+
+    # How much there is
+
+    def _shortage(self) -> Lack | None:
+        """What one more call would lack."""
+        dialogs = {call.dialog for call in self._live} | self._admitting
+        if len(dialogs) >= self._config.max_calls:
+            return "lines"
+        if self._pools is None:
+            return None
+        seen_ms = self._pools.taken_at * 1000
+        asked = {
+            call.dialog
+            for call in self._live
+            if call.connected_ms is not None and call.connected_ms < seen_ms
+        }
+        return self._pools.shortage(len(dialogs - asked))
+
+    def _lack(self) -> str | None:
+        short = self._shortage()
+        return None if short is None else SHORTAGES[short]
 
     async def _watch(self) -> None:
         """End calls whose caller went away without a BYE, and those that last too long."""
         while True:
             await asyncio.sleep(_WATCH_S)
             oldest = _clock_ms() - _MEDIA_TIMEOUT_MS
-            for call in list(self._calls.values()):
+            for call in self._live:
                 if not call.answered:
                     continue
                 if call.leg.position > self._config.max_call_s * SAMPLE_RATE:
-                    self._end_call(call, Ending.TOO_LONG)
+                    self._live.end(call, Ending.TOO_LONG)
                 elif not call.on_hold and call.heard_ms < oldest:
-                    self._end_call(call, Ending.MEDIA_TIMEOUT)
+                    self._live.end(call, Ending.MEDIA_TIMEOUT)
 
-    def _give_up(self, call_id: CallId, why: Ending) -> None:
-        for call in list(self._calls.values()):
-            if call.started.call == call_id:
-                self._end_call(call, why)
 
-    def _end_call(self, call: SipCall, why: Ending) -> None:
-        """Our side ends the call: by a BYE, or by a refusal where it was not answered yet."""
-        if call.answered:
-            self._endpoint.hang_up(call.dialog)
-        else:
-            self._endpoint.reject(call.dialog, 503)
-        self._finish(call, why)
-
-    def _finish(self, call: SipCall, why: Ending) -> None:
-        """The call is over; its last entries are written by a task of their own."""
-        if call.over:
-            return
-        call.over = True
-        self._calls.pop(call.dialog, None)
-        self._fewer.set()
-        self._spawn(self._end(call, why), name=f"end {call.started.call}")
-
-    async def _end(self, call: SipCall, why: Ending) -> None:
-        with bind_call(call.started.call):
-            seconds = round(call.leg.position / SAMPLE_RATE, 1)
-            _log.info("sip.ended", why=why.value, seconds=seconds)
-            ended = CallEnded(at=self._now_ms(), why=why, position=call.leg.position)
-            quality = call.quality()
-            call.close()
-            await self._engine.end(call.started, *([quality] if quality else []), ended=ended)
-
-    def _spawn(self, work: Coroutine[Any, Any, None], name: str | None = None) -> None:
-        task = asyncio.create_task(work, name=name)
-        self._tasks.add(task)
-        task.add_done_callback(self._task_done)
-
-    def _task_done(self, task: asyncio.Task[None]) -> None:
-        self._tasks.discard(task)
-        if not task.cancelled() and (error := task.exception()) is not None:
-            metrics.ERRORS.labels("ingress", type(error).__name__).inc()
-            _log.error("sip.task_failed", task=task.get_name(), exc_info=error)
+def _token() -> str:
+    return secrets.token_hex(8)
 
 
 def _clock_ms() -> float:

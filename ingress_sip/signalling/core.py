@@ -72,8 +72,11 @@ class Policy(Protocol):
         """Raises SipError with the refusal (401, 403, ...), IgnoredError for no answer at all."""
         ...
 
-    def screen(self, invite: Request) -> None:
-        """Raises SipError for an admitted INVITE that cannot become a call."""
+    def screen(self, invite: Request, source: Hop, now: float) -> object:
+        """Take an admitted INVITE, or raise SipError where it cannot become a call.
+
+        What is returned comes with the event, as `admitted`.
+        """
         ...
 
     def register(self, request: Request, source: Hop, now: float) -> HeaderItems | None:
@@ -90,7 +93,7 @@ class Anybody:
     def admit(self, request: Request, source: Hop, now: float) -> None:
         """Let it in."""
 
-    def screen(self, invite: Request) -> None:
+    def screen(self, invite: Request, source: Hop, now: float) -> object:
         """Take it."""
 
     def register(self, request: Request, source: Hop, now: float) -> HeaderItems | None:  # noqa: ARG002
@@ -348,6 +351,11 @@ class SipCore:
         session = self._sessions.get(dialog)
         target = session.dialog.remote_target if session else None
         return target if isinstance(target, SipUri) else None
+
+    def peer_of(self, dialog: DialogId) -> NameAddr | None:
+        """Who the other side of a call is, by its own word: its From, or the To of ours."""
+        session = self._sessions.get(dialog)
+        return session.dialog.remote if session else None
 
     # Outside of calls
 

@@ -20,6 +20,7 @@ class InviteReceived:
     source: Hop
     offer: bytes  # SDP; empty when the caller leaves the offer to us (then it goes in the 200)
     replaces: DialogId | None = None  # a call of ours that it takes the place of (RFC 3891)
+    admitted: object = None  # what the policy's `screen` made of it
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,7 +38,7 @@ class Incoming:
     """INVITEs from outside. They come in checked; refusals go out as SipError."""
 
     def __init__(
-        self, sessions: Sessions, screen: Callable[[Request], None], reliability: Reliability
+        self, sessions: Sessions, screen: Callable[[Request, Hop, float], object], reliability: Reliability
     ) -> None:
         self.draining = False
         self._sessions = sessions
@@ -64,7 +64,7 @@ class Incoming:
         if self._transactions.is_merged(request):
             raise SipError(482, "Loop Detected")  # 8.2.2.2
         self.check_open()
-        self._screen(request)
+        admitted = self._screen(request, source, now)
         answering(request, self._sessions.timers)  # 422 before anybody rings
         replaces = self._replaced(request)
         identity = self._sessions.identity
@@ -76,7 +76,9 @@ class Incoming:
         self._sessions.add(session)
         self._await_answer(session, request, now)
         offer = sdp_of(request)
-        self._sessions.tell(InviteReceived(session.name, request, source, offer, replaces))
+        self._sessions.tell(
+            InviteReceived(session.name, request, source, offer, replaces, admitted)
+        )
 
     def _replaced(self, request: Request) -> DialogId | None:
         """The call that this one is to take the place of (RFC 3891 section 3)."""

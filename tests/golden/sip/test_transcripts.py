@@ -147,7 +147,7 @@ def datagram(block: str) -> bytes:
 
 
 def describe(event: Event) -> str:
-    hidden = ("dialog", "request", "offer", "body", "source", "headers")
+    hidden = ("dialog", "request", "offer", "body", "source", "headers", "admitted")
     said = {f.name: getattr(event, f.name) for f in fields(event) if f.name not in hidden}
     if said.get("replaces", ...) is None:
         del said["replaces"]

@@ -120,7 +120,7 @@ def test_an_expires_that_only_looks_like_a_number_is_none() -> None:
 
 def test_what_is_screened_out_leaves_no_trace_and_is_answered_once() -> None:
     class Nobody(Anybody):
-        def screen(self, invite: Request) -> None:
+        def screen(self, invite: Request, source: Hop, now: float) -> object:
             raise SipError(404, "Not Found")
 
     core = SipCore(
