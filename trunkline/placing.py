@@ -17,7 +17,7 @@ from bus.dialling import Dial
 from bus.jobs import PlaceCall
 from bus.session import BusSession, open_session
 from calls.conversation import Conversation
-from calls.events import Event, TransferProgressed
+from calls.events import CallAnswered, CallRinging, Event, TransferProgressed
 from calls.ids import CallId, new_call_id
 from trunkline.buses import open_bus, with_bus
 from trunkline.errors import UserError
@@ -115,7 +115,7 @@ class _Call:
         self._job = job
         self._tell = tell
         self._transcript = Transcript(tell)
-        self._told: set[str] = set()
+        self._conversation = Conversation()
         self._changed = asyncio.Event()
         self._interrupts = 0
 
@@ -128,17 +128,17 @@ class _Call:
         call = self._job.call
         self._tell(f"dialling {self._job.number} ({call})")
         async with self._session.folds.follow(call, self._happened) as fold:
-            conversation = fold.conversation
+            self._conversation = fold.conversation
             await self._dial.ask(self._job)
-            await self._taken(conversation)
+            await self._taken()
             if wait:
-                await self._over(conversation)
-            return _placed(call, conversation)
+                await self._over()
+            return _placed(call, self._conversation)
 
-    async def _taken(self, conversation: Conversation) -> None:
+    async def _taken(self) -> None:
         """Wait until an ingress has begun the call."""
         deadline = time.monotonic() + _TAKE_S
-        while conversation.started is None:
+        while self._conversation.started is None:
             if self._interrupts:
                 await self._dial.cancel(self._job.call)
                 raise UserError("cancelled before any ingress had taken the call")
@@ -147,11 +147,11 @@ class _Call:
             if time.monotonic() > deadline:
                 await self._dial.cancel(self._job.call)
                 raise UserError("no ingress took the call: is `trunkline sip` running?")
-            await self._change(conversation, _LOOK_S)
+            await self._change(_LOOK_S)
 
-    async def _over(self, conversation: Conversation) -> None:
+    async def _over(self) -> None:
         """Tell what happens until the call is over."""
-        cancelled = False
+        conversation, cancelled = self._conversation, False
         while conversation.ended is None:
             if self._interrupts > 1:
                 return
@@ -159,45 +159,33 @@ class _Call:
                 cancelled = True
                 self._tell("cancelling (again to leave it to itself)")
                 await self._dial.cancel(self._job.call)
-            await self._change(conversation)
+            await self._change()
         deadline = time.monotonic() + _LAST_WORDS_S
         while conversation.answered_at is not None and not conversation.heard_to_the_end:
             if time.monotonic() > deadline:
                 break
-            await self._change(conversation, _LOOK_S)
-        self._transcript.show(conversation)
+            await self._change(_LOOK_S)
         seconds = _placed(self._job.call, conversation).seconds
         lasted = "" if seconds is None else f" after {seconds:.1f} s"
         self._tell(f"{conversation.ended.why.value.replace('_', ' ')}{lasted}")
 
-    def _happened(self, _: Event) -> None:
+    def _happened(self, event: Event) -> None:
+        match event:
+            case CallRinging():
+                self._tell("ringing, with sound" if event.early_media else "ringing")
+            case CallAnswered():
+                self._tell("answered")
+            case TransferProgressed():
+                self._tell(f"  transfer to {event.target}: {event.status} {event.text}".rstrip())
+            case _:
+                self._transcript.show(self._conversation)
         self._changed.set()
 
-    async def _change(self, conversation: Conversation, timeout_s: float | None = None) -> None:
+    async def _change(self, timeout_s: float | None = None) -> None:
         with suppress(TimeoutError):
             async with asyncio.timeout(timeout_s):
                 await self._changed.wait()
         self._changed.clear()
-        self._show(conversation)
-
-    def _show(self, conversation: Conversation) -> None:
-        if conversation.ringing is not None:
-            early = ", with sound" if conversation.ringing.early_media else ""
-            self._once(f"ringing{early}")
-        if conversation.answered_at is not None:
-            self._once("answered")
-        self._transcript.show(conversation)
-        for step in conversation.steps:
-            self._once(_step(step))
-
-    def _once(self, text: str) -> None:
-        if text not in self._told:
-            self._told.add(text)
-            self._tell(text)
-
-
-def _step(step: TransferProgressed) -> str:
-    return f"  transfer to {step.target}: {step.status} {step.text}".rstrip()
 
 
 def _placed(call: CallId, conversation: Conversation) -> Placed:
