@@ -19,7 +19,7 @@ from redis.exceptions import RedisError
 
 from bus import topics
 from bus.connection import connection_options, without_password
-from bus.jobs import AnswerTurn, CallChanged, HearCall, RecordCall, SpeakSentence
+from bus.jobs import AnswerTurn, CallChanged, HearCall, PlaceCall, RecordCall, SpeakSentence
 
 #: Longest time a read blocks on the server, ms.
 BLOCK_MS: Final = 1000
@@ -77,11 +77,12 @@ class Topics:
     answer: StreamPublisher
     speak: StreamPublisher
     record: StreamPublisher
+    dial: StreamPublisher
     lifecycle: StreamPublisher
 
     @classmethod
     def of(cls, broker: RedisBroker) -> Topics:
-        def queue(pool: topics.PoolName, schema: type, says: str) -> StreamPublisher:
+        def queue(pool: topics.QueueName, schema: type, says: str) -> StreamPublisher:
             return broker.publisher(
                 stream=StreamSub(topics.jobs(pool)), schema=schema, title=f"jobs-{pool}",
                 description=says,
@@ -93,6 +94,7 @@ class Topics:
             answer=queue("llm", AnswerTurn, "A turn to answer."),
             speak=queue("tts", SpeakSentence, "A sentence to speak."),
             record=queue("recorder", RecordCall, "An ended call to record."),
+            dial=queue("dial", PlaceCall, "A call to place. Ask by bus/dialling.py."),
             lifecycle=broker.publisher(
                 stream=StreamSub(topics.CALLS, maxlen=topics.CALLS_MAXLEN),
                 schema=CallChanged,

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from calls.events import CallEnded, CallRecorded, CallStarted
 from calls.ids import CALL_ID_PATTERN, REPLY_ID_PATTERN, CallId, ReplyId, reply_id
+from calls.transfer import Name, Target
 
 _CallId = Annotated[CallId, StringConstraints(pattern=f"^{CALL_ID_PATTERN}$")]
 _ReplyId = Annotated[ReplyId, StringConstraints(pattern=f"^{REPLY_ID_PATTERN}$")]
@@ -45,6 +46,34 @@ class SpeakSentence(Job):
     reply: _ReplyId
     index: int = Field(ge=0, lt=2**16)
     text: str = Field(max_length=4000)
+
+
+class PlaceCall(Job):
+    """dial: place this call. Its asker names it (calls.ids.new_call_id)."""
+
+    #: Whom to call: a number, or a sip: or tel: URI, as transfers have them.
+    number: Target
+    #: Who speaks: an agent's name, as the ingress's file has it.
+    agent: Name
+    #: What the other side is shown; empty: the trunk's own.
+    caller_id: str = Field(default="", max_length=128, pattern=r"^[^\x00-\x1f\x7f<>\"]*$")
+    #: The trunk's name; empty: the first that takes the number.
+    trunk: str = Field(default="", max_length=63)
+    #: How long it may ring, s.
+    timeout_s: float = Field(default=60, ge=1, le=600)
+    #: What is known of the call, by name: the agent is told, and its greeting has it in `{places}`.
+    variables: dict[
+        Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,31}$")],
+        Annotated[str, StringConstraints(max_length=500)],
+    ] = Field(default_factory=dict, max_length=32)
+    #: When it was asked for, by the bus's clock (Unix epoch, ms), and how long it may wait for an
+    #: ingress, s: nobody's phone shall ring for what was wanted an hour ago.
+    asked_at: float = 0
+    take_within_s: float = Field(default=30, ge=1, le=3600)
+
+
+class CancelCall(Job):
+    """dial:cancel: hang this call up, before or after its answer."""
 
 
 class CallChanged(Job):

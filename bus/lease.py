@@ -64,7 +64,7 @@ _GONE_MS = 3600 * 1000
 class Leases:
     """One worker's leases on its pool's queue."""
 
-    def __init__(self, redis: Redis, pool: topics.PoolName, consumer: str) -> None:
+    def __init__(self, redis: Redis, pool: topics.QueueName, consumer: str) -> None:
         self._redis = redis
         self.queue = topics.jobs(pool)
         self._failures = topics.failures(pool)

@@ -12,6 +12,8 @@ from calls.ids import CallId, ReplyId
 
 PoolName = Literal["asr", "llm", "tts", "recorder"]
 POOLS: Final[tuple[PoolName, ...]] = get_args(PoolName)
+#: What jobs wait for: a pool, or (dial) an ingress that places calls.
+QueueName = Literal[PoolName, "dial"]
 
 #: Lifecycle of all calls, for whoever wants to know: capped, approximately.
 CALLS: Final = "calls"
@@ -38,17 +40,17 @@ SPEECH_MADE: Final = "speech:{cache}:made"
 SPEECH_ASKED: Final = "speech:{cache}:asked"
 
 
-def jobs(pool: PoolName) -> str:
-    """The pool's queue: one entry per call, turn, sentence or ended call."""
+def jobs(pool: QueueName) -> str:
+    """The pool's queue: one entry per call, turn, sentence, ended call, or call to be placed."""
     return f"jobs:{pool}"
 
 
-def failures(pool: PoolName) -> str:
+def failures(pool: QueueName) -> str:
     """How often each job of the queue has failed."""
     return f"jobs:{pool}:failures"
 
 
-def group(pool: PoolName) -> str:
+def group(pool: QueueName) -> str:
     """The pool's consumer group on its queue."""
     return f"pool:{pool}"
 
@@ -81,6 +83,24 @@ def owners(call: CallId) -> str:
 def call_keys(call: CallId) -> tuple[str, ...]:
     """All keys of a call."""
     return (audio_in(call), audio_out(call), events(call), facts(call), owners(call))
+
+
+#: The task of placing a call, in `owners`.
+DIAL_TASK: Final = "dial"
+
+#: Calls that are to be hung up, for the ingress that carries or places them: capped.
+CANCELS: Final = "dial:cancel"
+CANCELS_MAXLEN: Final = 1000
+
+
+def refused(call: CallId) -> str:
+    """Why a call was not placed, for people; it never had a log."""
+    return f"{{{call}}}:refused"
+
+
+def cancelled(call: CallId) -> str:
+    """There if nobody wants the call any more, for an ingress that has not begun it."""
+    return f"{{{call}}}:cancelled"
 
 
 def reply_task(reply: ReplyId) -> str:

@@ -21,7 +21,7 @@ from bus.asides import speak_aside
 from bus.broker import BusError
 from bus.capture import Capture
 from bus.jobs import AnswerTurn, CallChanged, HearCall, RecordCall
-from bus.log import LogLostError
+from bus.log import LogLostError, Ownership
 from bus.pools import PoolWatch
 from bus.session import BusSession
 from bus.tasks import stop
@@ -101,18 +101,23 @@ class MediaEngine:
                 await self.flush()
         await stop(*self._tasks, *self._asides)
 
-    async def open(self, started: e.CallStarted) -> None:
+    async def open(self, started: e.CallStarted, owner: Ownership | None = None) -> None:
         """Begin the call's log. Nothing of the call happens before this is on the bus.
 
-        It ends with `end`, also where `connect` never came.
+        It ends with `end`, also where `connect` never came. `owner`: of the task of placing the
+        call (bus/dialling.py).
 
         Raises:
             BusError: the bus did not take it; refuse the call.
+            SupersededError: another ingress places this call; leave it alone.
         """
         call = started.call
         self._open.add(call)
         try:
-            await self._session.log.append(call, started)
+            if owner is None:
+                await self._session.log.append(call, started)
+            else:
+                await self._session.log.commit(owner, started)
             await self._session.presence.beat([call], self._now_ms())
             await self._session.topics.lifecycle.publish(CallChanged(call=call, event=started))
         except BaseException:
@@ -169,6 +174,8 @@ class MediaEngine:
         if (following := self._following.pop(call, None)) is not None:
             await following.aclose()
         metrics.CALLS.labels(started.carrier, ended.why.value).inc()
+        if started.direction == "outbound":
+            metrics.OUTBOUND.labels(ended.why.value).inc()
         self._events.setdefault(call, []).extend((*last, ended))
         await self.flush()
         self._rescue.leave(call)

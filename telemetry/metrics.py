@@ -17,6 +17,11 @@ _TICK_S = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.04, 0.08, 0.2, 1)
 
 CALLS_ACTIVE = Gauge("pipeline_calls_active", "Calls that this ingress process carries now.")
 CALLS = Counter("pipeline_calls_total", "Calls that are over.", ["carrier", "ending"])
+OUTBOUND = Counter(
+    "pipeline_outbound_calls_total",
+    "Outbound calls that are over, by their ending, and those not_placed.",
+    ["ending"],
+)
 CALLS_REFUSED = Counter(
     "pipeline_calls_refused_total",
     "INVITEs refused: lines, pool_full, pool_late, pool_missing, ports, bus, no_agent, media.",

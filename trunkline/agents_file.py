@@ -216,7 +216,10 @@ def _fields_at(path: Path_) -> list[str]:
     for step in path:
         if isinstance(step, int):
             continue
-        annotation = model.model_fields[step].annotation
+        field = model.model_fields.get(step)
+        if field is None:
+            continue  # the key of a mapping, as a destination's name
+        annotation = field.annotation
         candidates = (annotation, *get_args(annotation))
         model = next(
             (c for c in candidates if isinstance(c, type) and issubclass(c, BaseModel)), model

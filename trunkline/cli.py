@@ -232,6 +232,39 @@ def dial(
 
 
 @app.command()
+def call(
+    number: Annotated[str, typer.Argument(help="Whom to call: +15550100, or sip:USER@HOST.")],
+    *,
+    agent: Annotated[str, typer.Option(help="Who speaks: a name in agents.yaml.")],
+    caller_id: Annotated[str, typer.Option(help="What they are shown.")] = "",
+    trunk: Annotated[str, typer.Option(help="By which trunk; the first that fits if none.")] = "",
+    timeout_s: Annotated[float, typer.Option("--timeout", help="How long it rings, in s.")] = 60.0,
+    var: Annotated[
+        list[str] | None,
+        typer.Option(help="NAME=VALUE that the agent knows of the call; several may be given."),
+    ] = None,
+    wait: Annotated[bool, typer.Option(help="Follow the call to its end.")] = True,
+    json: Json = False,
+) -> None:
+    """Place a call and follow it. Status 0: answered; 1: not; 2: nobody placed it."""
+    from trunkline.placing import order, pairs, place
+
+    job = order(
+        number=number,
+        agent=agent,
+        caller_id=caller_id,
+        trunk=trunk,
+        timeout_s=timeout_s,
+        variables=pairs(var or []),
+    )
+    tell = (lambda _: None) if json else typer.echo
+    placed = _answer(place(load_settings(), job, tell, wait=wait))
+    if json:
+        _print(placed.as_json())
+    raise typer.Exit(placed.status)
+
+
+@app.command()
 def doctor(json: Json = False) -> None:
     """Check the installation, and say how to mend what is found."""
     from trunkline.doctor import as_text, examine

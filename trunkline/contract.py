@@ -15,6 +15,7 @@ from pydantic import TypeAdapter
 
 from bus import topics
 from bus.broker import Topics, make_broker
+from bus.jobs import CancelCall
 from calls.events import AnyEvent
 from calls.ids import CallId
 
@@ -34,6 +35,7 @@ def contract(version: str) -> str:
     ).to_specification()
     document: dict[str, Any] = specification.to_jsonable()
     _add_call_log(document)
+    _add_cancels(document)
     for part in _SORTED:
         document[part] = dict(sorted(document[part].items()))
     for part, members in document["components"].items():
@@ -50,20 +52,33 @@ def _add_call_log(document: dict[str, Any]) -> None:
     )
     document["components"]["schemas"] |= schema.pop("$defs")
     document["components"]["schemas"]["CallEvent"] = schema
-    document["components"]["messages"]["call-log:Message"] = {
-        "title": "call-log:Message",
-        "payload": {"$ref": _SCHEMAS + "CallEvent"},
+    says = "A call's log: every fact once, in order. One stream per call; field `e`."
+    _add_stream(document, "call-log", topics.events(CallId("call")), "CallEvent", says)
+
+
+def _add_cancels(document: dict[str, Any]) -> None:
+    document["components"]["schemas"]["CancelCall"] = CancelCall.model_json_schema()
+    says = "Calls to be hung up, for the ingress that has them; field `c`. See bus/dialling.py."
+    _add_stream(document, "dial-cancel", topics.CANCELS, "CancelCall", says)
+
+
+def _add_stream(  # the document, then a stream's four words
+    document: dict[str, Any], name: str, address: str, schema: str, says: str
+) -> None:
+    """Add a stream that travels by raw redis-py."""
+    document["components"]["messages"][f"{name}:Message"] = {
+        "title": f"{name}:Message",
+        "payload": {"$ref": _SCHEMAS + schema},
     }
-    address = topics.events(CallId("call"))
-    document["channels"]["call-log"] = {
+    document["channels"][name] = {
         "address": address,
-        "description": "A call's log: every fact once, in order. One stream per call; field `e`.",
+        "description": says,
         "servers": next(iter(document["channels"].values()))["servers"],
-        "messages": {"Message": {"$ref": "#/components/messages/call-log:Message"}},
+        "messages": {"Message": {"$ref": f"#/components/messages/{name}:Message"}},
         "bindings": {"redis": {"channel": address, "method": "xadd", "bindingVersion": "custom"}},
     }
-    document["operations"]["call-log"] = {
+    document["operations"][name] = {
         "action": "send",
-        "channel": {"$ref": "#/channels/call-log"},
-        "messages": [{"$ref": "#/channels/call-log/messages/Message"}],
+        "channel": {"$ref": f"#/channels/{name}"},
+        "messages": [{"$ref": f"#/channels/{name}/messages/Message"}],
     }

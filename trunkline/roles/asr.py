@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 
 from bus.jobs import HearCall
 from bus.session import BusSession
+from bus.worker import Pool
 from calls.agent import Agent
 from telemetry.log import get_logger
 from trunkline.roles.providers import providers
@@ -15,7 +16,6 @@ from trunkline.settings import Settings
 from workers.asr.judge import Judge, TextJudge, judge_for
 from workers.asr.smart_turn import SmartTurnError
 from workers.asr.worker import AsrWorker
-from workers.pool import Pool
 from workers.ports import Ask, ProviderError, Transcriber
 from workers.resilience.loading import Breakers, load_transcriber
 

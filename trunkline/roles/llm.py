@@ -7,11 +7,11 @@ from contextlib import asynccontextmanager
 
 from bus.jobs import AnswerTurn
 from bus.session import BusSession
+from bus.worker import Pool
 from trunkline.roles.providers import providers
 from trunkline.roles.running import FINISH_S, Running, now_ms
 from trunkline.settings import Settings
 from workers.llm.worker import LlmWorker
-from workers.pool import Pool
 from workers.resilience.loading import load_responder
 
 

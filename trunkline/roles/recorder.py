@@ -9,11 +9,11 @@ from typing import Final
 
 from bus.jobs import RecordCall
 from bus.session import BusSession
+from bus.worker import Pool
 from storage.repository import CallHistory
 from trunkline.roles.database import open_database
 from trunkline.roles.running import FINISH_S, Running, now_ms
 from trunkline.settings import Settings
-from workers.pool import Pool
 from workers.recorder.worker import Recorder, sweep_orphans
 
 _CAPACITY: Final = 4

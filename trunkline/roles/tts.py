@@ -7,10 +7,10 @@ from contextlib import asynccontextmanager
 
 from bus.jobs import SpeakSentence
 from bus.session import BusSession
+from bus.worker import Pool
 from trunkline.roles.providers import providers
 from trunkline.roles.running import FINISH_S, Running, now_ms
 from trunkline.settings import Settings
-from workers.pool import Pool
 from workers.resilience.loading import load_synthesizer
 from workers.tts.worker import TtsWorker
 

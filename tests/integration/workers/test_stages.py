@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
+from itertools import count
 from typing import Any
 
 import pytest
@@ -17,6 +19,7 @@ from calls import events as e
 from calls.agent import Agent, Endpointing, Interruption
 from calls.conversation import Conversation, Message
 from calls.ids import ReplyId
+from calls.transfer import Destination, Transfer
 from media import g711
 from media.frames import Codec
 from tests.integration.conftest import Eventually, OpenSession
@@ -230,6 +233,74 @@ async def test_a_turn_is_answered_sentence_by_sentence(session: BusSession) -> N
     assert mind.asked == [[Message("user", "how late is it")]]
     await answering(session, mind)  # a second delivery of the job
     assert len(mind.asked) == 1
+
+
+CLINIC = AGENT.model_copy(
+    update={
+        "transfer": Transfer(
+            destinations={"front": Destination(target="+15550111", announce="Hold the line.")}
+        )
+    }
+)
+FRONT = {"target": "+15550111", "mode": "blind", "destination": "front"}
+
+
+async def acts(session: BusSession) -> list[tuple[str, int, dict[str, str]]]:
+    requests = await log_of(session, e.ActionRequested)
+    return [(fact.action, fact.index, fact.arguments) for fact in requests]
+
+
+async def test_what_the_agent_may_have_is_asked_for_by_the_files_word(session: BusSession) -> None:
+    await session.log.append(CALL, started(agent=CLINIC), turn(1))
+    ones, twos = (Action("send_digits", {"digits": digit}) for digit in "12")
+    await answering(session, Mind(Action("transfer", {"destination": "front"}), ones, twos))
+    assert await acts(session) == [
+        ("transfer", 0, FRONT),
+        ("send_digits", 0, {"digits": "1"}),
+        ("send_digits", 1, {"digits": "2"}),
+    ]
+    # Nobody is put through without a word.
+    assert [said.text for said in await log_of(session, e.SentenceReady)] == ["Hold the line."]
+
+
+async def test_what_it_may_not_have_fails_and_the_reply_goes_on(session: BusSession) -> None:
+    await session.log.append(CALL, started(agent=CLINIC), turn(1))
+    wrong = (
+        Action("dance"),
+        Action("transfer", {"number": "+449001234"}),
+        Action("transfer", problem="no JSON"),
+    )
+    mind = Mind(*wrong, Token("As you like."), Action("hangup"))
+    clock = count(5000.0).__next__  # two failures at one moment would be one fact
+    await LlmWorker(session, lambda _: mind, clock).answer(AnswerTurn(call=CALL, turn=1))
+    assert await acts(session) == [("hangup", 0, {})]
+    failures = await log_of(session, e.StageFailed)
+    assert [failure.error_type for failure in failures] == ["action"] * 3
+    [end] = await log_of(session, e.ReplyEnded)
+    assert (end.why, end.sentences) == ("complete", 1)
+
+
+async def test_a_writer_that_takes_over_asks_for_nothing_twice(session: BusSession) -> None:
+    asked = e.ActionRequested(at=1.0, reply=ReplyId("1.0"), action="transfer", arguments={**FRONT})
+    await session.log.append(
+        CALL, started(agent=CLINIC), turn(1), reply_started("1.0"), sentence("1.0", 0, "So."), asked
+    )
+
+    class Again(Mind):
+        async def reply(self, *_: Any, **__: Any) -> AsyncIterator[Token | Action]:
+            yield Action("transfer", {"destination": "front"})
+            yield Action("transfer", {"destination": "front"})  # this one is new
+
+    await answering(session, Again())
+    assert await acts(session) == [("transfer", 0, FRONT), ("transfer", 1, FRONT)]
+
+
+async def test_an_outbound_greeting_has_what_is_known_in_its_places(session: BusSession) -> None:
+    agent = AGENT.model_copy(update={"greeting": "Hello {name}. It is {hour}."})
+    await session.log.append(CALL, replace(started(agent=agent), variables={"name": "Ann"}))
+    await answering(session, Mind(), 0)
+    said = await log_of(session, e.SentenceReady)
+    assert [fact.text for fact in said] == ["Hello Ann.", "It is {hour}."]
 
 
 async def test_the_greeting_asks_nobody(session: BusSession) -> None:

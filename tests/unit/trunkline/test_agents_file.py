@@ -71,6 +71,15 @@ def test_anchors_and_merges_spare_repetition() -> None:
             "agents:\n  - name: a\n    voice: x\n    voice: y\n",
             "f.yaml:4: 'voice' stands already on line 3; keep one of them",
         ),
+        (
+            "agents:\n  - name: a\n    transfer:\n      destinations:\n"
+            "        front: {target: '100', mod: blind}\n",
+            "f.yaml:5: agents[0].transfer.destinations.front.mod: no such key; did you mean 'mode'",
+        ),
+        (
+            "agents:\n  - name: a\n    transfer: {destinations: {front: {target: +1 55a}}}\n",
+            "f.yaml:3: agents[0].transfer.destinations.front.target: write a number or a sip:",
+        ),
         ("agents:\n  - prompt: hi\n", "f.yaml:2: agents[0].name: field required; add it"),
         (
             "agents:\n  - name: a\n  - name: a\n",

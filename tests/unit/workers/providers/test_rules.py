@@ -2,10 +2,12 @@ from __future__ import annotations
 
 import pytest
 
+from calls.agent import Agent
 from calls.conversation import Message
-from workers.ports import Action, Token
+from calls.transfer import Destination, Transfer
+from workers.ports import Action, Ask, ProviderError, Token
 from workers.providers.receptionist import Receptionist
-from workers.providers.rules import RulesResponder
+from workers.providers.rules import RulesResponder, responder
 
 LAW = {
     "phrases": ["read me the law"],
@@ -20,6 +22,18 @@ OPTIONS = Receptionist.model_validate(
             "book": {"phrases": ["book me in"], "slots": ["day"], "say": "Booked."},
             "law": LAW,
             "rules": {**LAW, "phrases": ["read me the rules"], "then": None},
+            "human": {
+                "phrases": ["a human please"],
+                "say": "One moment.",
+                "then": "transfer",
+                "to": "front",
+            },
+            "menu": {
+                "phrases": ["press the key"],
+                "say": "Here.",
+                "then": "send_digits",
+                "digits": "1 w 2",
+            },
         },
     }
 )
@@ -58,3 +72,28 @@ async def test_what_stands_is_passed_over_if_it_is_how_this_answer_begins(said, 
     pieces = await reply("read me the law", said=said)
     assert words(pieces) == rest
     assert pieces[-1] == Action("hangup")
+
+
+async def test_a_rule_transfers_and_presses_keys():
+    assert (await reply("a human please"))[-1] == Action("transfer", {"destination": "front"})
+    assert (await reply("press the key"))[-1] == Action("send_digits", {"digits": "1w2"})
+
+
+async def test_a_note_is_not_taken_for_the_callers_words():
+    conversation = [
+        Message("note", "read me the law"),
+        Message("user", "book me in"),
+        Message("assistant", "Which day?"),
+        Message("note", "The transfer to front failed."),
+        Message("user", "tuesday"),
+    ]
+    stream = RulesResponder(OPTIONS).reply(conversation, confidence=1.0)
+    assert words([piece async for piece in stream]) == "Booked."
+
+
+def test_a_rule_that_transfers_to_nobody_known_is_refused():
+    options = OPTIONS.model_dump(mode="json")
+    front = Transfer(destinations={"front": Destination(target="100")})
+    responder(Ask(Agent(name="desk", transfer=front), options, lambda _: None))
+    with pytest.raises(ProviderError, match=r"intents\.human\.to: .*no 'front'"):
+        responder(Ask(Agent(name="desk"), options, lambda _: None))

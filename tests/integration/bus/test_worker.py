@@ -15,10 +15,10 @@ from bus.lease import Leases
 from bus.log import SupersededError
 from bus.session import BusSession
 from bus.tasks import stop
+from bus.worker import Pool
 from telemetry import metrics
 from tests.integration.conftest import Eventually, OpenSession
 from tests.support.facts import CALL
-from workers.pool import Pool
 
 LEASE_MS = 200
 Work = Callable[[AnswerTurn], Awaitable[None]]

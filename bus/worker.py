@@ -23,7 +23,7 @@ from bus.lease import Leases
 from bus.log import SupersededError
 from bus.session import BusSession
 from bus.tasks import stop
-from bus.topics import PoolName
+from bus.topics import QueueName
 from telemetry import metrics
 from telemetry.log import bind_call
 
@@ -54,7 +54,7 @@ class Pool(Generic[J]):
     def __init__(
         self,
         session: BusSession,
-        pool: PoolName,
+        pool: QueueName,
         job_type: type[J],
         work: Callable[[J], Awaitable[None]],
         *,
