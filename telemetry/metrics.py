@@ -123,3 +123,16 @@ TICKER_LAG = Histogram(
 LOGS_RESTORED = Counter(
     "pipeline_logs_restored_total", "Logs of live calls that the bus had lost, written anew."
 )
+TRUNK_REGISTERED = Gauge(
+    "trunkline_trunk_registered", "Are we registered at the trunk? 1 or 0.", ["trunk"]
+)
+TRUNK_REACHABLE = Gauge(
+    "trunkline_trunk_reachable",
+    "Does the trunk answer, at any of its addresses? 1 or 0.",
+    ["trunk"],
+)
+TRUNK_CALLS = Gauge(
+    "trunkline_trunk_calls",
+    "Calls of a trunk in this ingress process now: inbound, outbound.",
+    ["trunk", "direction"],
+)

@@ -50,7 +50,6 @@ class Registrar:
 
     def __init__(self, users: Collection[str], limits: Limits | None = None) -> None:
         self._bindings: dict[str, tuple[Binding, ...]] = dict.fromkeys(users, ())
-        self._users_at: dict[tuple[object, ...], str] = {}
         self._limits = limits or Limits()
 
     def register(
@@ -77,7 +76,7 @@ class Registrar:
             bindings = self._remove_all(request, contacts, current)
         else:
             bindings = self._update(request, contacts, current, _Sender(user, source, now))
-        self._keep(user, bindings)
+        self._bindings[user] = bindings
         return tuple(
             ("Contact", f"<{each.contact}>;expires={max(1, round(each.expires_at - now))}")
             for each in bindings
@@ -87,13 +86,9 @@ class Registrar:
         """Where a user is reached now, the newest binding first; empty for strangers too."""
         return tuple(each for each in self._bindings.get(user, ()) if each.expires_at > now)
 
-    def user_at(self, source: Hop, now: float) -> str | None:
-        """The user whose phone registered from this very hop, if any."""
-        user = self._users_at.get(_place(source))
-        if user is None:
-            return None
-        here = (each for each in self.bindings(user, now) if _place(each.hop) == _place(source))
-        return user if any(here) else None
+    def is_from(self, user: str, source: Hop, now: float) -> bool:
+        """Did a phone of this user register from this very hop?"""
+        return any(_place(each.hop) == _place(source) for each in self.bindings(user, now))
 
     def snapshot(self, now: float) -> list[dict[str, Any]]:
         """All bindings as JSON, with the seconds that they have left in place of times."""
@@ -136,14 +131,7 @@ class Registrar:
         except (KeyError, TypeError, ValueError, SipError) as error:
             raise ValueError(f"no snapshot of a registrar: {error}") from error
         for user in self._bindings.keys() & restored.keys():
-            self._keep(user, tuple(restored[user][: self._limits.max_contacts]))
-
-    def _keep(self, user: str, bindings: tuple[Binding, ...]) -> None:
-        for old in self._bindings[user]:
-            if self._users_at.get(_place(old.hop)) == user:
-                del self._users_at[_place(old.hop)]
-        self._bindings[user] = bindings
-        self._users_at |= {_place(each.hop): user for each in bindings}
+            self._bindings[user] = tuple(restored[user][: self._limits.max_contacts])
 
     def _remove_all(
         self, request: Request, contacts: tuple[str, ...], current: tuple[Binding, ...]

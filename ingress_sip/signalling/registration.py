@@ -136,6 +136,11 @@ class Registration:
         return self._bound_until is not None and now < self._bound_until
 
     @property
+    def has_failed(self) -> bool:
+        """Was the last REGISTER that we have an answer to refused, or never answered?"""
+        return self._failures > 0
+
+    @property
     def expires_at(self) -> float | None:
         """When the last binding ends that was granted; None without one."""
         return self._bound_until
