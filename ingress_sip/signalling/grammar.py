@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from collections.abc import Iterator
 
@@ -58,11 +59,25 @@ def parse_host_port(text: str) -> tuple[str, int | None]:
     if match is None:
         raise SipError(400, "Bad Host")
     host, rest = match.group(), text[match.end() :].strip()
+    if host[0] == "[":
+        host = f"[{_ipv6(host[1:-1])}]"
     if not rest:
         return host, None
     if rest[0] != ":":
         raise SipError(400, "Bad Host")
     return host, parse_digits(rest[1:].strip(), 65536, "Port")
+
+
+def _ipv6(text: str) -> str:
+    # RFC 5118 4.10: the grammar of RFC 3261 lets "::" run into the colon before an IPv4 address,
+    # and "an implementation must tolerate" it. Nowhere else are three colons one address.
+    if "." in text:
+        text = re.sub(r":::(?=[0-9.]+\Z)", "::", text)
+    try:
+        ipaddress.IPv6Address(text)
+    except ValueError as error:
+        raise SipError(400, "Bad IPv6 Address") from error
+    return text
 
 
 def format_host_port(host: str, port: int | None) -> str:

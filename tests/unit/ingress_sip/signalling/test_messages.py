@@ -215,7 +215,7 @@ def test_refused_request_lines_can_be_answered(line: bytes, status: int) -> None
 
 def test_nobody_answers_a_malformed_ack_or_response() -> None:
     rest = OPTIONS[OPTIONS.index(b"\r\n") :] + b"\r\n"
-    for line in (b"ACK sip:bot SIP/2.0", b"SIP/2.0 99999 Big"):
+    for line in (b"ACK sip:bot SIP/2.0", b"ACK", b"ACK\tsip:bot SIP/2.0", b"SIP/2.0 99999 Big"):
         with pytest.raises(SipError) as caught:
             parse_datagram(line + rest)
         assert not isinstance(caught.value, MalformedRequestError)
@@ -243,12 +243,50 @@ def test_addresses() -> None:
     assert SipUri("sips", None, "a.example").address == ("a.example", 5061)
 
 
+@pytest.mark.parametrize(
+    ("host", "read"),
+    [
+        ("[2001:db8::1]", "[2001:db8::1]"),
+        ("[::ffff:192.0.2.1]", "[::ffff:192.0.2.1]"),
+        ("[2001:db8:::192.0.2.1]", "[2001:db8::192.0.2.1]"),  # RFC 5118 4.10
+        ("[2001:db8:::10]", None),
+        ("[2001:db8::1:::192.0.2.1]", None),
+        ("[:::::]", None),
+        ("[192.0.2.1]", None),
+        ("2001:db8::10", None),
+    ],
+)
+def test_ipv6_hosts(host: str, read: str | None) -> None:
+    if read is None:
+        with pytest.raises(SipError):
+            parse_uri(f"sip:{host}")
+    else:
+        assert parse_uri(f"sip:{host}:5070") == SipUri("sip", None, read, 5070)
+
+
 def test_display_names() -> None:
     assert NameAddr.parse(r'"A \"B\" C" <sip:a@b>').display_name == 'A "B" C'
     assert NameAddr.parse("Jörg M. <sip:a@b>").display_name == "Jörg M."
     unbracketed = NameAddr.parse("sip:a@b;tag=1")
     assert unbracketed.tag == "1"
     assert str(unbracketed.uri) == "sip:a@b"
+
+
+@pytest.mark.parametrize(
+    ("text", "read"),
+    [
+        ("SIP/2.0/UDP 192.0.2.15;;,;,,", "SIP/2.0/UDP 192.0.2.15"),
+        ('SIP/2.0/UDP a:5062;x="y;Branch = z9hG4bK1;rport;=', "SIP/2.0/UDP a:5062;Branch=z9hG4bK1;rport"),
+        ("SIP/2.0/UDP a;branch=z9hG4bK1\x00;rport=<", "SIP/2.0/UDP a;branch=z9hG4bK1;rport"),
+    ],
+)  # fmt: skip
+def test_what_can_be_read_of_a_malformed_via(text: str, read: str) -> None:
+    with pytest.raises(SipError):
+        parse_datagram(OPTIONS.replace(b"SIP/2.0/UDP 192.0.2.7;branch=z9hG4bK1", text.encode()))
+    assert str(Via.salvage(text)) == read
+    for hopeless in ("", "SIP/2.0/UDP", "SIP/2.0/UDP ;branch=z9hG4bK1", "UDP 192.0.2.15"):
+        with pytest.raises(SipError):
+            Via.salvage(hopeless)
 
 
 def test_a_via_says_where_it_was_received_from() -> None:
