@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 from ingress_sip.signalling.errors import SipError
 
+MAX_ELEMENTS = 256  # of one list; RFC 3261 knows none that needs a tenth of it
 TOKEN = r"[A-Za-z0-9\-.!%*_+`'~]+"  # noqa: S105 - the grammar's word, not a secret
 _TOKEN_RE = re.compile(TOKEN)
 # A quoted string may hold any escaped octet, NUL included (RFC 4475, 3.1.1.2).
@@ -27,11 +28,11 @@ def is_token(text: str) -> bool:
 def split_list(text: str, separator: str = ",") -> Iterator[str]:
     """Split at `separator`, but not inside quotes or angle brackets; pieces come stripped.
 
-    Raises SipError(400) for an unterminated quote or bracket.
+    Raises SipError(400) for an unterminated quote or bracket, and past MAX_ELEMENTS.
     """
     pattern = _SEPARATOR[separator]
     position = 0
-    while True:
+    for _ in range(MAX_ELEMENTS):
         match = pattern.match(text, position)
         assert match is not None  # the pattern matches the empty string
         end = match.end()
@@ -41,6 +42,7 @@ def split_list(text: str, separator: str = ",") -> Iterator[str]:
         if text[end] != separator:
             raise SipError(400, "Unterminated Quote or Bracket")
         position = end + 1
+    raise SipError(400, "Too Many List Elements")
 
 
 def parse_digits(text: str, limit: int, what: str) -> int:
