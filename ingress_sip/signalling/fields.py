@@ -23,6 +23,8 @@ MAGIC_COOKIE = "z9hG4bK"
 _VIA_RE = re.compile(rf"SIP\s*/\s*({TOKEN})\s*/\s*({TOKEN})\s+([^;]+)(;.*)?", re.I | re.DOTALL)
 # Laxer than the grammar's tokens: phones do send unquoted display names in UTF-8.
 _NAME_ADDR_RE = re.compile(rf"({QUOTED}\s*|[^\"<>,;]*+)<([^>]*+)>\s*(;.*)?", re.DOTALL)
+# The parameters by which an answer finds its way back.
+_WAY_BACK_RE = re.compile(rf";\s*(branch|rport)\s*(?:=\s*({TOKEN}))?", re.I)
 _CSEQ_RE = re.compile(rf"(\d+)\s+({TOKEN})")
 
 
@@ -49,6 +51,19 @@ class Via:
             port,
             Parameters.parse(params[1:]) if params else NO_PARAMETERS,
             version,
+        )
+
+    @classmethod
+    def salvage(cls, text: str) -> Via:
+        """What a refusal needs of a Via that `parse` does not take (RFC 4475, 3.1.2.1).
+
+        Raises SipError(400) when its first element does not say who sent it.
+        """
+        sent_by, semicolon, params = text.partition(",")[0].partition(";")
+        via = cls.parse(sent_by)
+        found = _WAY_BACK_RE.findall(semicolon + params)
+        return replace(
+            via, params=Parameters(tuple((name, value or None) for name, value in found))
         )
 
     @property

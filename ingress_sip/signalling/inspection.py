@@ -38,6 +38,7 @@ def inspect(
     _check_extensions(request, supported)
     if request.method == "INVITE":
         _check_content(request)
+        _check_accept(request)
 
 
 def sdp_of(message: Message) -> bytes:
@@ -71,3 +72,15 @@ def _check_content(request: Request) -> None:
     encoding = (request.headers.get("Content-Encoding") or "identity").strip().lower()
     if encoding != "identity":
         raise SipError(415, "Unsupported Media Type", [("Accept-Encoding", "identity")])
+
+
+def _check_accept(request: Request) -> None:
+    """20.1: an INVITE is answered with SDP, unless its Accept leaves that out.
+
+    An empty Accept would leave out everything; phones that send one do not mean it.
+    """
+    ranges = request.headers.get_list("Accept")
+    kinds = {kind.partition(";")[0].strip().lower() for kind in ranges}
+    if kinds and not kinds & {SDP, "application/*", "*/*"}:
+        warning = f'399 trunkline "Answers are {SDP}"'  # RFC 4475, 3.3.15
+        raise SipError(406, "Not Acceptable", [("Warning", warning)])

@@ -12,6 +12,7 @@ import re
 from ingress_sip.signalling.errors import SipError
 from ingress_sip.signalling.grammar import TOKEN, parse_digits
 from ingress_sip.signalling.headers import Headers
+from ingress_sip.signalling.inspection import KNOWN_METHODS
 from ingress_sip.signalling.message import Message, Request, Response
 from ingress_sip.signalling.uri import parse_uri
 
@@ -58,7 +59,7 @@ def parse_datagram(data: bytes) -> Request | Response | None:
     try:
         return _parse_request(start_line, headers, rest)
     except SipError as error:
-        if start_line.startswith("ACK "):
+        if start_line.split(maxsplit=1)[:1] == ["ACK"]:
             raise
         raise MalformedRequestError(error, headers) from error
 
@@ -107,6 +108,8 @@ def _parse_request(start_line: str, headers: Headers, rest: bytes) -> Request:
     )
     _check_mandatory(request)
     if request.cseq.method != method:  # 8.1.1.5
+        if method not in KNOWN_METHODS:  # RFC 4475, 3.1.2.18: 501 "has better future-proof" ways
+            raise SipError(501, "Not Implemented")
         raise SipError(400, "CSeq Method Mismatch")
     hops = request.headers.get("Max-Forwards")
     if hops is not None:

@@ -82,11 +82,17 @@ def build_response(
 def build_malformed_response(
     error: SipError, request_headers: Headers, source: Hop, to_tag: str
 ) -> Response:
-    """Answer what could not be parsed. Raises SipError when not even that is possible."""
-    for name in ("From", "To", "Call-ID", "CSeq"):
-        if name not in request_headers:
-            raise SipError(400, f"Missing {name}")
-    headers = note_source(request_headers, source)
+    """Answer what could not be parsed, with what can be mirrored of it (RFC 4475, 3.3.1).
+
+    Raises SipError without a Via that says who asks: an answer by no branch is for nobody.
+    """
+    try:
+        headers = note_source(request_headers, source)
+    except SipError:
+        via = Via.salvage(request_headers.get("Via") or "")
+        top = str(via.received_from(source.host, source.port))
+        rest = (item for item in request_headers if item[0] != "Via")
+        headers = Headers([("Via", top), *rest])
     return _mirror(
         headers,
         error.status,

@@ -33,6 +33,10 @@ def a_request(
         a_request(("Content-Encoding", "identity"), body=b"x"),
         a_request(("Content-Type", "text/html"), method="OPTIONS", body=b"x"),
         a_request(("Content-Type", "text/html")),
+        a_request(("Accept", "text/html"), ("Accept", "Application/SDP;level=1")),
+        a_request(("Accept", "text/html, */*;q=0.1")),
+        a_request(("Accept", "")),
+        a_request(("Accept", "text/html"), method="OPTIONS"),
         a_request(
             ("Content-Type", "text/html"),
             ("Content-Disposition", "render; handling = optional"),
@@ -54,6 +58,11 @@ def test_taken(request_: Request) -> None:
         (a_request(("c", "text/html"), body=b"x"), 415, ("Accept", "application/sdp")),
         (a_request(("e", "gzip"), body=b"x"), 415, ("Accept-Encoding", "identity")),
         (a_request(("Require", "a b")), 400, None),
+        (
+            a_request(("Accept", "text/html")),
+            406,
+            ("Warning", '399 trunkline "Answers are application/sdp"'),
+        ),
     ],
 )
 def test_refused(request_: Request, status: int, header: tuple[str, str] | None) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import string
 from contextlib import suppress
 
 import pytest
@@ -11,79 +10,54 @@ from hypothesis import strategies as st
 
 from ingress_sip.signalling.errors import LocalProtocolError, SipError
 from ingress_sip.signalling.fields import CSeq, NameAddr, Via, parse_tokens
-from ingress_sip.signalling.headers import Headers
+from ingress_sip.signalling.headers import COMPACT_FORMS, Headers
 from ingress_sip.signalling.message import Request, Response
 from ingress_sip.signalling.parameters import Parameters
 from ingress_sip.signalling.parse import MAX_FIELDS, MalformedRequestError, parse_datagram
-from ingress_sip.signalling.uri import OtherUri, SipUri, TelUri, Uri, parse_uri
-
-TOKEN = st.text(string.ascii_letters + string.digits + "-.!%*_+`'~", min_size=1, max_size=12)
-HOST = st.from_regex(
-    r"[a-z0-9]{1,8}(\.[a-z0-9]{1,8}){0,3}|\[2001:db8::[0-9a-f]{1,4}\]", fullmatch=True
-)
-PORT = st.none() | st.integers(1, 65535)
-# Any text that a header field can hold: what the wire could bring, line ends apart.
-TEXT = st.text(st.characters(exclude_characters="\r\n", exclude_categories=["Cs"]), max_size=40)
-VALUE = TEXT.map(lambda text: text.strip(" \t"))
-PLAIN = st.text(string.ascii_letters + string.digits + "-.!*_+'~", min_size=1, max_size=10)
-QUOTED = st.text(
-    st.characters(exclude_characters='"\\\r\n', exclude_categories=["Cs"]), max_size=10
-).map(lambda text: f'"{text}"')
-PARAMS = st.lists(st.tuples(PLAIN, st.none() | PLAIN | QUOTED), max_size=4).map(
-    lambda items: Parameters(tuple(items))
-)
-URI_PARAMS = st.lists(st.tuples(PLAIN, st.none() | PLAIN), max_size=3).map(
-    lambda items: Parameters(tuple(items))
-)
-USER = st.text(string.ascii_letters + string.digits + "-_.!~*'()&=+$,;?/%", min_size=1, max_size=12)
-SIP_URIS = st.builds(
-    SipUri,
-    st.sampled_from(["sip", "sips"]),
-    st.none() | USER,
+from ingress_sip.signalling.uri import OtherUri, SipUri, Uri, parse_uri
+from tests.support.sip_strategies import (
     HOST,
-    PORT,
-    URI_PARAMS,
-    st.sampled_from(["", "Subject=x&Route=%3Csip:a%3E"]),
+    NAME_ADDRS,
+    SIP_URIS,
+    TEL_URIS,
+    TEXT,
+    TOKEN,
+    VIAS,
+    requests,
+    respelled,
+    responses,
 )
-TEL_URIS = st.builds(TelUri, st.from_regex(r"\+?[0-9\-.()]{1,12}", fullmatch=True), URI_PARAMS)
-NAME_ADDRS = st.builds(NameAddr, SIP_URIS | TEL_URIS, st.just("") | QUOTED | PLAIN, PARAMS)
-VIAS = st.builds(Via, st.sampled_from(["UDP", "TCP", "TLS"]), HOST, PORT, PARAMS)
-METHOD = st.sampled_from(["INVITE", "OPTIONS", "BYE", "x-Strange.1"])
-
-
-def _headers(draw: st.DrawFn, method: str) -> Headers:
-    extra = draw(st.lists(st.tuples(TOKEN.map(lambda t: f"X-{t}"), VALUE), max_size=5))
-    return Headers(
-        [
-            *(("Via", str(via)) for via in draw(st.lists(VIAS, min_size=1, max_size=3))),
-            ("From", str(draw(NAME_ADDRS))),
-            ("To", str(draw(NAME_ADDRS))),
-            ("Call-ID", draw(TOKEN)),
-            ("CSeq", f"{draw(st.integers(0, 2**31 - 1))} {method}"),
-            *extra,
-        ]
-    )
-
-
-@st.composite
-def requests(draw: st.DrawFn) -> Request:
-    method = draw(METHOD)
-    body = draw(st.binary(max_size=60))
-    return Request(method, draw(SIP_URIS | TEL_URIS), headers=_headers(draw, method), body=body)
-
-
-@st.composite
-def responses(draw: st.DrawFn) -> Response:
-    reason = draw(st.text(string.ascii_letters + " é", max_size=20))
-    headers = _headers(draw, draw(METHOD))
-    return Response(
-        draw(st.integers(100, 699)), reason, headers=headers, body=draw(st.binary(max_size=60))
-    )
 
 
 @given(requests() | responses())
 def test_what_is_written_reads_back_the_same(message: Request | Response) -> None:
     assert parse_datagram(message.encode()) == message
+
+
+@given(st.data(), requests() | responses())
+def test_other_spellings_mean_the_same(data: st.DataObject, message: Request | Response) -> None:
+    found = parse_datagram(data.draw(respelled(message)))
+    assert type(found) is type(message)
+    assert found is not None
+    assert found.body == message.body
+    assert found.via == message.via
+    assert found.headers.get_list("Via") == message.headers.get_list("Via")
+    for name in {name for name, _ in message.headers} - {"Via"}:
+        assert found.headers.get_all(name) == message.headers.get_all(name)
+
+
+@given(
+    st.data(), st.sampled_from([*COMPACT_FORMS.items()]), st.lists(TOKEN, min_size=1, max_size=3)
+)
+def test_every_spelling_of_a_name_finds_the_same(
+    data: st.DataObject, names: tuple[str, str], values: list[str]
+) -> None:
+    spellings = st.sampled_from([form for name in names for form in (name, name.upper())])
+    headers = Headers((data.draw(spellings), value) for value in values)
+    for name in names:
+        assert headers.get_all(name.swapcase()) == tuple(values)
+        assert headers.get(name) == values[0]
+        assert name.title() in headers
 
 
 @given(SIP_URIS | TEL_URIS)
@@ -215,7 +189,7 @@ def test_refused_request_lines_can_be_answered(line: bytes, status: int) -> None
 
 def test_nobody_answers_a_malformed_ack_or_response() -> None:
     rest = OPTIONS[OPTIONS.index(b"\r\n") :] + b"\r\n"
-    for line in (b"ACK sip:bot SIP/2.0", b"SIP/2.0 99999 Big"):
+    for line in (b"ACK sip:bot SIP/2.0", b"ACK", b"ACK\tsip:bot SIP/2.0", b"SIP/2.0 99999 Big"):
         with pytest.raises(SipError) as caught:
             parse_datagram(line + rest)
         assert not isinstance(caught.value, MalformedRequestError)
@@ -243,12 +217,50 @@ def test_addresses() -> None:
     assert SipUri("sips", None, "a.example").address == ("a.example", 5061)
 
 
+@pytest.mark.parametrize(
+    ("host", "read"),
+    [
+        ("[2001:db8::1]", "[2001:db8::1]"),
+        ("[::ffff:192.0.2.1]", "[::ffff:192.0.2.1]"),
+        ("[2001:db8:::192.0.2.1]", "[2001:db8::192.0.2.1]"),  # RFC 5118 4.10
+        ("[2001:db8:::10]", None),
+        ("[2001:db8::1:::192.0.2.1]", None),
+        ("[:::::]", None),
+        ("[192.0.2.1]", None),
+        ("2001:db8::10", None),
+    ],
+)
+def test_ipv6_hosts(host: str, read: str | None) -> None:
+    if read is None:
+        with pytest.raises(SipError):
+            parse_uri(f"sip:{host}")
+    else:
+        assert parse_uri(f"sip:{host}:5070") == SipUri("sip", None, read, 5070)
+
+
 def test_display_names() -> None:
     assert NameAddr.parse(r'"A \"B\" C" <sip:a@b>').display_name == 'A "B" C'
     assert NameAddr.parse("Jörg M. <sip:a@b>").display_name == "Jörg M."
     unbracketed = NameAddr.parse("sip:a@b;tag=1")
     assert unbracketed.tag == "1"
     assert str(unbracketed.uri) == "sip:a@b"
+
+
+@pytest.mark.parametrize(
+    ("text", "read"),
+    [
+        ("SIP/2.0/UDP 192.0.2.15;;,;,,", "SIP/2.0/UDP 192.0.2.15"),
+        ('SIP/2.0/UDP a:62;="y;Branch = z9hG4bK1;rport', "SIP/2.0/UDP a:62;Branch=z9hG4bK1;rport"),
+        ("SIP/2.0/UDP a;branch=z9hG4bK1\x00;rport=<", "SIP/2.0/UDP a;branch=z9hG4bK1;rport"),
+    ],
+)  # fmt: skip
+def test_what_can_be_read_of_a_malformed_via(text: str, read: str) -> None:
+    with pytest.raises(SipError):
+        parse_datagram(OPTIONS.replace(b"SIP/2.0/UDP 192.0.2.7;branch=z9hG4bK1", text.encode()))
+    assert str(Via.salvage(text)) == read
+    for hopeless in ("", "SIP/2.0/UDP", "SIP/2.0/UDP ;branch=z9hG4bK1", "UDP 192.0.2.15"):
+        with pytest.raises(SipError):
+            Via.salvage(hopeless)
 
 
 def test_a_via_says_where_it_was_received_from() -> None:
