@@ -90,7 +90,7 @@ class DigitPressed(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MediaQuality(Event):
-    """How the caller's audio arrived, over the whole call."""
+    """How the caller's audio arrived over the whole call, and ours at the caller's side."""
 
     kind: Literal["media.quality"] = "media.quality"
     packets: int
@@ -98,8 +98,14 @@ class MediaQuality(Event):
     late: int
     concealed: int
     jitter_ms: float
+    #: From us to the caller's side and back; None where it never told (RTCP).
     round_trip_ms: float | None = None
     mos: float
+    #: What the caller sent last: PCMU, PCMA, G722, opus; empty before anything came.
+    codec: str = ""
+    #: What the caller's side said of our audio: packets lost, jitter; None where it never did.
+    peer_lost: int | None = None
+    peer_jitter_ms: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,33 +1,22 @@
-"""One SIP call: its dialog, its RTP, and the leg that carries it on the bus."""
+"""One SIP call: its dialog, its media, and the leg that carries it on the bus."""
 
 from __future__ import annotations
 
-import ipaddress
-import secrets
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Final
-
-import structlog
 
 from calls.events import CallStarted, MediaQuality
-from ingress_sip.rtp.packet import RtpError
+from ingress_sip.rtp.parameters import EventFormat, MediaParameters
 from ingress_sip.rtp.receiver import Heard as HeardKind
-from ingress_sip.rtp.receiver import RtpReceiver
-from ingress_sip.rtp.sender import RtpSender
-from ingress_sip.rtp.telephone_event import Digit
 from ingress_sip.sdp.offer_answer import LocalMedia, Negotiated
 from ingress_sip.signalling.dialog import DialogId
 from ingress_sip.sockets.udp import Address, RtpSocket
+from ingress_sip.stream import MediaStream
 from legs.leg import Heard, Key, Leg
-from media import g711
-from media.frames import SILENCE, Codec
+from media.encoding import Encoding
+from media.frames import Codec
 
-_log = structlog.get_logger(__name__)
-#: How long audio is sent to an address that nothing comes from.
-_PROOF_MS: Final = 10_000
-_BROADCAST: Final = ipaddress.IPv4Address("255.255.255.255")
-_SILENT: Final = g711.encode(SILENCE, Codec.PCMU)
+_SILENT = Heard(Codec.PCMU.silence(), concealed=False)
 
 
 class SipCall:
@@ -58,39 +47,25 @@ class SipCall:
         self._hang_up = hang_up
         self._now_ms = now_ms
         self._clock_ms = clock_ms
-        self._socket: RtpSocket | None = None
         self._media: Negotiated | None = None
-        self._signalling = signalling
-        self._reachable: Address | None = None
         self._negotiated_ms = clock_ms()
-        self._receiver: RtpReceiver | None = None
-        self._sender: RtpSender | None = None
-        self._garbage = 0
-        self._digits: list[Digit] = []
+        self._stream = MediaStream(
+            started.call,
+            ours=local.address,
+            signalling=signalling[0],
+            clock_ms=clock_ms,
+            now_ms=now_ms,
+        )
 
     def use(self, socket: RtpSocket) -> None:
-        """Give the call its sockets."""
-        self._socket = socket
+        """Give the call its ports."""
+        self._stream.use(socket)
 
     def negotiated(self, media: Negotiated) -> None:
         """The first or a later offer/answer is done: media flows as it says."""
         self._media = media
-        self._reachable = _literal(media.remote, self.local.address)
         self._negotiated_ms = self._clock_ms()
-        codecs = {media.payload_type: Codec(media.codec.name)}
-        if self._receiver is None or self._sender is None:
-            self._receiver = RtpReceiver(
-                codecs, media.event_payload_type, media.remote, self._signalling[0]
-            )
-            self._sender = RtpSender(
-                payload_type=media.payload_type,
-                ssrc=secrets.randbits(32),
-                sequence=secrets.randbits(16),
-                timestamp=secrets.randbits(32),
-            )
-        else:
-            self._receiver.renegotiate(codecs, media.event_payload_type, media.remote)
-            self._sender.payload_type = media.payload_type
+        self._stream.agree(_parameters(media))
 
     def next_local(self) -> LocalMedia:
         """Our side of the session for a new offer/answer (RFC 3264 section 8: one version up)."""
@@ -110,65 +85,40 @@ class SipCall:
     @property
     def heard_ms(self) -> float:
         """When the caller was last heard, or last said what it would send."""
-        heard = self._receiver.heard_ms if self._receiver else None
-        return max(self._negotiated_ms, heard or 0.0)
+        return max(self._negotiated_ms, self._stream.heard_ms or 0.0)
 
     def rtp_received(self, datagram: bytes, source: Address) -> None:
-        if self._receiver is None:
-            return
-        try:
-            self._digits += self._receiver.receive(datagram, source, self._clock_ms())
-        except RtpError as error:
-            self._garbage += 1
-            if self._garbage == 1:
-                _log.info("rtp.garbage", call=self.started.call, source=source, error=str(error))
+        self._stream.rtp_received(datagram, source)
 
     def hear(self, late_ms: float) -> Heard:
-        if self._receiver is None:
-            return Heard(_SILENT, concealed=False)
-        frame = self._receiver.tick(self._clock_ms() - late_ms)
-        keys = tuple(Key(key.digit, key.duration_ms) for key in (*self._digits, *frame.digits))
-        self._digits.clear()
+        frame = self._stream.hear(late_ms)
+        if frame is None:
+            return _SILENT
+        keys = tuple(Key(digit, duration_ms) for digit, duration_ms in frame.digits)
         return Heard(frame.ulaw, frame.kind is HeardKind.CONCEALED, keys)
 
     def say(self, payload: bytes | None) -> None:
-        media, socket, sender = self._media, self._socket, self._sender
-        if media is None or socket is None or sender is None or self._receiver is None:
-            return
-        # RFC 4961: where the caller's audio comes from, before where its SDP says.
-        to = self._receiver.source or self._announced()
-        if not media.direction.sends or to is None:
-            sender.pause()
-            return
-        frame = payload or _SILENT
-        if media.codec.name == "PCMA":
-            frame = g711.ulaw_to_alaw(frame)
-        socket.send(sender.audio(frame), to)
+        self._stream.say(payload)
 
     def lapse(self) -> None:
-        if self._sender is not None:
-            self._sender.pause()
+        self._stream.lapse()
 
-    def _announced(self) -> Address | None:
-        """The address of the SDP, while it may be taken for the caller's.
+    def send_digits(self, digits: str) -> None:
+        """Press keys, in place of what the agent says meanwhile; a comma waits for two seconds.
 
-        RFC 8445 19.5.1: an offer can name anybody, who would then be sent audio for as long as the
-        call lasts. An address on another host than the signalling's has to show itself.
+        Raises ValueError for what is no key, or too many.
         """
-        address = self._reachable
-        if address is None or address[0] == self._signalling[0]:
-            return address
-        return address if self._clock_ms() - self._negotiated_ms < _PROOF_MS else None
+        self._stream.dial(digits)
 
     def hang_up(self) -> None:
         self._hang_up(self)
 
     def quality(self) -> MediaQuality | None:
-        """How the caller's audio arrived so far; None before any media."""
-        if self._receiver is None:
+        """How both directions went so far; None before any media."""
+        seen = self._stream.quality()
+        if seen is None:
             return None
-        seen = self._receiver.quality()
-        packets = seen.packets
+        packets, peer = seen.packets, seen.peer
         return MediaQuality(
             at=self._now_ms(),
             packets=packets.received,
@@ -176,27 +126,28 @@ class SipCall:
             late=packets.late,
             concealed=packets.concealed,
             jitter_ms=round(seen.jitter_ms, 2),
+            round_trip_ms=None if seen.round_trip_ms is None else round(seen.round_trip_ms, 2),
             mos=round(seen.mos, 2),
+            codec=seen.codec,
+            peer_lost=peer.lost if peer else None,
+            peer_jitter_ms=round(peer.jitter_ms, 2) if peer else None,
         )
 
     def close(self) -> None:
         """Give the ports back."""
-        if self._socket is not None:
-            self._socket.close()
-            self._socket = None
+        self._stream.close()
 
 
-def _literal(remote: Address, ours: str) -> Address | None:
-    """The address of the peer's SDP if audio can be sent there without asking anybody.
-
-    A host name would be looked up by the sender, 50 times a second; an address of the other family
-    cannot be reached from our socket; a group or a whole network is no caller. Symmetric RTP finds
-    such a peer with its first packet.
-    """
-    try:
-        host = ipaddress.ip_address(remote[0])
-        same = host.version == ipaddress.ip_address(ours).version
-    except ValueError:
-        return None
-    is_group = host.is_multicast or host == _BROADCAST
-    return remote if same and not is_group and remote[1] else None
+def _parameters(media: Negotiated) -> MediaParameters:
+    encoding, events = Encoding(media.codec.name), media.event_payload_type
+    return MediaParameters(
+        remote=media.remote,
+        encoding=encoding,
+        payload_type=media.payload_type,
+        ptime_ms=media.ptime,
+        receives={media.payload_type: encoding},
+        event_clocks={} if events is None else {events: encoding.clock_rate},
+        event_format=None if events is None else EventFormat(events, encoding.clock_rate),
+        sending=media.direction.sends,
+        hearing=media.direction.receives,
+    )
