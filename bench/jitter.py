@@ -15,7 +15,7 @@ from typing import Final, NamedTuple
 
 from ingress_sip.rtp.jitter import Frame, JitterBuffer
 from ingress_sip.rtp.packet import RtpPacket
-from media.frames import FRAME_MS, FRAME_SAMPLES
+from media.frames import FRAME_BYTES, FRAME_MS, FRAME_SAMPLES, SAMPLE_BYTES
 
 _PACKETS: Final = 60_000 // FRAME_MS
 _LEARNT: Final = 250  # packets after which holding is measured
@@ -35,6 +35,19 @@ NETWORKS: Final[dict[str, Callable[[random.Random], float]]] = {
 }
 
 
+class _Plain:
+    """A codec whose payloads are the PCM itself."""
+
+    def samples(self, payload: bytes) -> int:
+        return len(payload) // SAMPLE_BYTES
+
+    def decode(self, payload: bytes) -> bytes:
+        return payload
+
+
+_PLAIN: Final = _Plain()
+
+
 class Minute(NamedTuple):
     held_ms: float
     late: float
@@ -45,19 +58,19 @@ def minute(delay_ms: Callable[[random.Random], float], phase_ms: float) -> Minut
     """Play one call."""
     rng = random.Random(int(phase_ms))
     arrivals = sorted((n * FRAME_MS + delay_ms(rng), n) for n in range(_PACKETS))
-    buffer = JitterBuffer(quiet=lambda payload: _number(payload) // _QUIET_EVERY % 2 == 1)
+    buffer = JitterBuffer(quiet=lambda pcm: _number(pcm) // _QUIET_EVERY % 2 == 1)
     held, coming = [], iter(arrivals)
     arrival_ms, number = next(coming)
     for tick in range(_PACKETS):
         now_ms = tick * FRAME_MS + phase_ms
         while arrival_ms <= now_ms:
-            payload = number.to_bytes(4, "big") * (FRAME_SAMPLES // 4)
+            payload = number.to_bytes(4, "big") * (FRAME_BYTES // 4)
             packet = RtpPacket(0, number, number * FRAME_SAMPLES, 1, payload)
-            buffer.push(packet, arrival_ms)
+            buffer.push(packet, arrival_ms, _PLAIN)
             arrival_ms, number = next(coming, (float("inf"), 0))
         slot = buffer.pop(now_ms)
-        if isinstance(slot, Frame) and _number(slot.payload) > _LEARNT:
-            held.append(now_ms - _number(slot.payload) * FRAME_MS)
+        if isinstance(slot, Frame) and _number(slot.pcm) > _LEARNT:
+            held.append(now_ms - _number(slot.pcm) * FRAME_MS)
     return Minute(fmean(held), buffer.counters.late / _PACKETS, buffer.counters.shrunk)
 
 

@@ -13,6 +13,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from media.codec import PayloadError
 from media.frames import Codec, Samples
 
 with warnings.catch_warnings():
@@ -69,6 +70,31 @@ def encode(pcm: bytes, codec: Codec) -> bytes:
     if codec is Codec.PCMA:
         return pcm_to_alaw(pcm)
     return audioop.byteswap(_whole(pcm), 2)
+
+
+class G711Decoder:
+    """A stream's payloads to PCM (media.codec.Decoder)."""
+
+    def __init__(self, codec: Codec) -> None:
+        self._codec = codec
+
+    def samples(self, payload: bytes) -> int:
+        if not payload:
+            raise PayloadError("an empty payload")
+        return len(payload)
+
+    def decode(self, payload: bytes) -> bytes:
+        return decode(payload, self._codec)
+
+
+class G711Encoder:
+    """PCM to a stream's payloads (media.codec.Encoder)."""
+
+    def __init__(self, codec: Codec) -> None:
+        self._codec = codec
+
+    def encode(self, pcm: bytes) -> bytes:
+        return encode(pcm, self._codec)
 
 
 def decode_batch(codes: Codes, codec: Codec) -> Samples:

@@ -38,11 +38,16 @@ class Resampler:
     However the input is cut into chunks, even inside a sample, the output is the same to the bit.
     """
 
-    def __init__(self, from_rate: int, to_rate: int = SAMPLE_RATE) -> None:
-        """Rates in Hz. Raises ValueError unless both are positive."""
+    def __init__(self, from_rate: int, to_rate: int = SAMPLE_RATE, *, even: bool = False) -> None:
+        """Rates in Hz. Raises ValueError unless both are positive.
+
+        `even`: a chunk gives at once as much as it holds, for the stream begins with the 16 samples
+        of silence (of the slower rate) by which it is behind.
+        """
         if from_rate <= 0 or to_rate <= 0:
             raise ValueError(f"cannot resample from {from_rate} Hz to {to_rate} Hz")
         divisor = gcd(from_rate, to_rate)
+        self._even = even
         self._up = to_rate // divisor
         self._down = from_rate // divisor
         self._bank = _filter_bank(self._up, self._down)
@@ -75,7 +80,8 @@ class Resampler:
 
     def _reset(self) -> None:
         self._half = b""
-        self._history = np.zeros(self._bank.shape[1] // 2)
+        taps = self._bank.shape[1]
+        self._history = np.zeros(taps - 1 if self._even else taps // 2)
         self._position = 0
         self._taken = 0
         self._given = 0

@@ -7,6 +7,9 @@ The cursor is the next sample to play on the call's timeline. Two rules decide a
   its successor, and what was concealed meanwhile counts towards its gap.
 - Otherwise the delay is changed where nobody hears it: a slot is inserted or dropped where the
   caller is quiet. Only a delay much too long for two seconds is cut within speech, a slot a second.
+
+Payloads wait as they came, and are decoded when their turn to be played comes: so a codec with a
+memory is given its payloads in the order they were sent, and none that come too late.
 """
 
 from __future__ import annotations
@@ -20,7 +23,8 @@ from typing import Final, NamedTuple
 from ingress_sip.rtp.delay import DelayEstimator
 from ingress_sip.rtp.packet import RtpPacket
 from ingress_sip.rtp.timeline import Timeline
-from media.frames import FRAME_MS, FRAME_SAMPLES, SAMPLE_RATE
+from media.codec import Decoder, PayloadError
+from media.frames import FRAME_BYTES, FRAME_MS, FRAME_SAMPLES, SAMPLE_BYTES, SAMPLE_RATE, Codec
 
 CAPACITY: Final = SAMPLE_RATE
 """Samples kept at most; what exceeds it is dropped from the front. A stall of our own fits in."""
@@ -40,12 +44,13 @@ _LONGER_MS: Final = 25.0
 _MUCH_MS: Final = 60.0
 _PATIENCE_MS: Final = 2000.0
 _CUT_EVERY_MS: Final = 1000.0
+_AHEAD_SAMPLES: Final = 2 * FRAME_SAMPLES
 
 
 class Frame(NamedTuple):
-    """160 bytes to play. `spliced`: the slot before it was dropped, so the seam wants smoothing."""
+    """PCM to play (320 bytes). `spliced`: the slot before it was dropped, so smooth the seam."""
 
-    payload: bytes
+    pcm: bytes
     spliced: bool = False
 
 
@@ -72,6 +77,13 @@ class Nothing(Enum):
 Slot = Frame | Missing | Nothing
 
 
+class Ahead(NamedTuple):
+    """What follows a gap: `pcm` (not empty), which begins `gap` samples after the last slot."""
+
+    gap: int
+    pcm: bytes
+
+
 @dataclass(slots=True)
 class JitterCounters:
     """Packets; the last three are slots of 20 ms."""
@@ -88,6 +100,8 @@ class JitterCounters:
     """Came after a later one, and were played in their place."""
     rejected: int = 0
     """Fit nowhere: wild sequence numbers, or audio where there is audio."""
+    garbled: int = 0
+    """Were played as silence: the codec makes nothing of them."""
     overflow: int = 0
     """Dropped because the buffer was full."""
     concealed: int = 0
@@ -95,18 +109,21 @@ class JitterCounters:
     shrunk: int = 0
 
 
-class _Segment(NamedTuple):
+@dataclass(slots=True)
+class _Segment:
     number: int
     start: int
     end: int
     payload: bytes
+    decoder: Decoder
+    pcm: bytes | None = None  # once it was decoded
 
 
 class JitterBuffer:
-    """Reorders, times and counts one call's incoming audio, one byte a sample at 8000 Hz.
+    """Reorders, times and counts one call's incoming audio.
 
-    Packets of any length are cut into slots of 20 ms. Time is any clock in ms, the same in all
-    calls. `quiet(payload)` tells whether 160 bytes may be dropped or doubled unheard.
+    Packets of any codec and length come out as slots of 20 ms. Time is any clock in ms, the same
+    in all calls. `quiet(pcm)` tells whether a slot may be dropped or doubled unheard.
     """
 
     def __init__(
@@ -143,27 +160,37 @@ class JitterBuffer:
         """How much audio is waiting."""
         return self._depth() / _SAMPLES_MS
 
-    def push(self, packet: RtpPacket, arrival_ms: float) -> None:
-        """Take an audio packet."""
+    def push(
+        self,
+        packet: RtpPacket,
+        arrival_ms: float,
+        decoder: Decoder,
+        clock_rate: int = SAMPLE_RATE,
+    ) -> None:
+        """Take an audio packet, its stream's decoder, and the clock of its timestamps in Hz.
+
+        Raises PayloadError where the decoder says so at once.
+        """
+        samples = decoder.samples(packet.payload) if packet.payload else 0  # a keep-alive
         self.counters.received += 1
         number = self._number(packet)
-        if number is None or not packet.payload:
+        if number is None or not samples:
             return
         self._paused = False
-        place = self._timeline.place(packet, number, arrival_ms)
+        place = self._timeline.place(packet, number, arrival_ms, samples, clock_rate)
         if place is None:
             self.counters.rejected += 1
             return
         if place.broke:
             self._delay.clear()
         self._delay.push(place.transit_ms)
-        end = place.start + len(packet.payload)
+        end = place.start + samples
         if self._started and (number <= self._played or end <= self._cursor):
             self.counters.late += 1
             if self._first < number <= self._played:
                 self.counters.lost -= 1  # it was thought so when it was passed
             return
-        self._insert(_Segment(number, place.start, end, packet.payload))
+        self._insert(_Segment(number, place.start, end, packet.payload, decoder))
 
     def skip(self, packet: RtpPacket) -> None:
         """Take a packet of the same source without audio (telephone event, comfort noise).
@@ -181,13 +208,28 @@ class JitterBuffer:
             gap = self._gap()
             if gap is not None:
                 return gap
-            payload = self._peek()
-            if payload is not None:
-                return self._timed(payload, now_ms)
+            pcm = self._peek()
+            if pcm is not None:
+                return self._timed(pcm, now_ms)
             if self._run_end() == len(self._segments):
                 break  # the rest of this slot may still come
             self._drop_front()  # less than a slot, then a gap: it joins the gap
         return self._starve()
+
+    def ahead(self) -> Ahead | None:
+        """What is here of the sound after the slot popped last, up to 40 ms of it."""
+        if not self._segments:
+            return None
+        gap = max(self._segments[0].start - self._cursor, 0)
+        start = max(self._cursor, self._segments[0].start)
+        pcm, end = b"", self._segments[0].start
+        for segment in self._segments:
+            if segment.start > end or segment.start >= start + _AHEAD_SAMPLES:
+                break
+            pcm, end = pcm + self._decoded(segment), segment.end
+        first = (start - self._segments[0].start) * SAMPLE_BYTES
+        pcm = pcm[first : first + _AHEAD_SAMPLES * SAMPLE_BYTES]
+        return Ahead(gap, pcm) if pcm else None
 
     def _number(self, packet: RtpPacket) -> int | None:
         number = self._timeline.number(packet)
@@ -205,7 +247,7 @@ class JitterBuffer:
         if not segments or segment.number > segments[-1].number:
             segments.append(segment)
         else:
-            at = bisect_left(segments, (segment.number,))
+            at = bisect_left(segments, segment.number, key=lambda each: each.number)
             before = segments[at - 1].end if at else segment.start
             if not before <= segment.start <= segment.end <= segments[at].start:
                 self.counters.rejected += 1
@@ -265,13 +307,23 @@ class JitterBuffer:
     def _peek(self) -> bytes | None:
         """The slot at the cursor, if all of it is here."""
         front = self._segments[0]
-        at = self._cursor - front.start
-        if at + FRAME_SAMPLES <= len(front.payload):
+        at = (self._cursor - front.start) * SAMPLE_BYTES
+        if self._cursor + FRAME_SAMPLES <= front.end:
             # Bytes give back themselves when the slice is all of them: no copy for 20 ms packets.
-            return front.payload[at : at + FRAME_SAMPLES]
-        pieces = [segment.payload for segment in self._segments[: self._run_end()]]
-        slot = b"".join(pieces)[at : at + FRAME_SAMPLES]
-        return slot if len(slot) == FRAME_SAMPLES else None
+            return self._decoded(front)[at : at + FRAME_BYTES]
+        run = self._segments[: self._run_end()]
+        if run[-1].end < self._cursor + FRAME_SAMPLES:
+            return None
+        return b"".join(self._decoded(segment) for segment in run)[at : at + FRAME_BYTES]
+
+    def _decoded(self, segment: _Segment) -> bytes:
+        if segment.pcm is None:
+            try:
+                segment.pcm = segment.decoder.decode(segment.payload)
+            except PayloadError:
+                self.counters.garbled += 1
+                segment.pcm = Codec.L16.silence(segment.end - segment.start)
+        return segment.pcm
 
     def _run_end(self) -> int:
         """How many segments from the front join without a gap, as far as a slot reaches."""
@@ -285,12 +337,12 @@ class JitterBuffer:
             count += 1
         return count
 
-    def _timed(self, payload: bytes, now_ms: float) -> Slot:
+    def _timed(self, pcm: bytes, now_ms: float) -> Slot:
         """The slot to play, or a slot inserted before it, or the one after it."""
         self._held = 0
         delay = now_ms - self._cursor / _SAMPLES_MS - self._delay.base_ms
         excess = delay - self._delay.target_ms
-        if excess < -_LITTLE_MS and self._quiet(payload):
+        if excess < -_LITTLE_MS and self._quiet(pcm):
             self.counters.stretched += 1
             return Missing.STRETCH
         self._consume()
@@ -300,14 +352,14 @@ class JitterBuffer:
             self._cut_from_ms = now_ms + _PATIENCE_MS
         needed = self._delay.spread_ms > delay - FRAME_MS
         if excess <= (_LONGER_MS if needed else _LONG_MS):
-            return Frame(payload)
+            return Frame(pcm)
         adjoins = self._segments and self._segments[0].start <= self._cursor
         following = self._peek() if adjoins else None
         if following is None:
-            return Frame(payload)
-        if not self._quiet(payload):
+            return Frame(pcm)
+        if not self._quiet(pcm):
             if self._cut_from_ms is None or now_ms < self._cut_from_ms:
-                return Frame(payload)
+                return Frame(pcm)
             self._cut_from_ms = now_ms + _CUT_EVERY_MS
         self._consume()
         self.counters.shrunk += 1

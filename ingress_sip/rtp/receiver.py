@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from enum import Enum, auto
 from typing import Final, NamedTuple
 
 from ingress_sip.rtp.jitter import Frame, JitterBuffer, JitterCounters, Missing
-from ingress_sip.rtp.packet import RtpError, RtpPacket, is_rtcp, parse
+from ingress_sip.rtp.packet import RtpError, parse
+from ingress_sip.rtp.parameters import MediaParameters
 from ingress_sip.rtp.plc import Concealer
 from ingress_sip.rtp.quality import burst_ratio, mean_opinion_score, r_factor
 from ingress_sip.rtp.reception import Reception
+from ingress_sip.rtp.rtcp_session import PeerView
 from ingress_sip.rtp.source import Address, SourceLock
 from ingress_sip.rtp.telephone_event import Digit, DigitReader
-from media.frames import FRAME_MS, SILENCE, Codec
-from media.g711 import alaw_to_ulaw, decode, pcm_to_ulaw, ulaw_to_pcm
+from media.codec import Decoder, PayloadError
+from media.encoding import Encoding
+from media.frames import FRAME_MS, SAMPLE_RATE, SILENCE, Codec
+from media.g711 import pcm_to_ulaw
 from media.vad import EnergyVad
 
 COMFORT_NOISE: Final = 13
-"""Static payload type of comfort noise at 8 kHz (RFC 3389): a sign of silence, never played."""
+"""Static payload type of comfort noise at 8 kHz (RFC 3389): a sign of silence, never played.
+
+Who listens is a transcriber, to whom silence says the same, and a recording, which is the better
+for it.
+"""
 
 _ULAW_SILENCE: Final = Codec.PCMU.silence()
 
@@ -47,7 +54,9 @@ class StreamQuality(NamedTuple):
     """How the caller's audio reached us, over the whole call.
 
     `loss` is the share 0 to 1 of packets that could not be played; `delay_ms` the buffer's target;
-    `jitter_ms` as of RFC 3550; `mos` 1.0 to 4.5 is what a listener on our side would say.
+    `jitter_ms` as of RFC 3550; `mos` 1.0 to 4.5 is what a listener on our side would say, half the
+    round trip (None before RTCP told) counted as the way here. `codec` is the last one, by its name
+    in SDP; `peer` is how ours reached it.
     """
 
     packets: JitterCounters
@@ -56,6 +65,9 @@ class StreamQuality(NamedTuple):
     delay_ms: float
     r_factor: float
     mos: float
+    codec: str
+    round_trip_ms: float | None = None
+    peer: PeerView | None = None
 
 
 class RtpReceiver:
@@ -67,13 +79,13 @@ class RtpReceiver:
 
     def __init__(
         self,
-        payload_types: Mapping[int, Codec],
-        event_type: int | None = None,
-        announced: Address | None = None,
+        parameters: MediaParameters,
         signalling: str | None = None,
+        *,
+        tone_detection: bool = False,  # noqa: ARG002
     ) -> None:
-        """What the answer agreed: codecs and telephone-event by payload type; the peer's address
-        in its SDP; the host that its signalling comes from.
+        """`signalling` is the host that the peer's signalling comes from. `tone_detection`: keys
+        are also heard by their tones.
         """
         self.ignored = 0
         """Packets of a payload type that nobody negotiated."""
@@ -81,13 +93,14 @@ class RtpReceiver:
         """Packets from a source that is not the call's."""
         self.reception: Reception | None = None
         """RFC 3550 statistics of the present SSRC, for RTCP."""
-        self._payload_types = dict(payload_types)
-        self._event_type = event_type
-        self._lock = SourceLock(announced, signalling)
+        self._parameters = parameters
+        self._encoding: Encoding | None = None
+        self._decoders: dict[Encoding, Decoder] = {}
+        self._lock = SourceLock(parameters.remote, signalling)
         self._vad = EnergyVad()
         self._jitter = JitterBuffer(quiet=self._is_quiet)
         self._concealer = Concealer()
-        self._digits = DigitReader()
+        self._digits: dict[int, DigitReader] = {}  # by clock rate
         self._silent = True
 
     @property
@@ -100,59 +113,68 @@ class RtpReceiver:
         """When the peer last sent anything; None before its first packet."""
         return self._lock.heard_ms
 
-    def renegotiate(
-        self,
-        payload_types: Mapping[int, Codec],
-        event_type: int | None = None,
-        announced: Address | None = None,
-    ) -> None:
-        """Take the outcome of another offer/answer. What is buffered is still played."""
-        self._payload_types = dict(payload_types)
-        self._event_type = event_type
-        if announced is not None:
-            self._lock.announce(announced)
+    @property
+    def key_pressed(self) -> bool:
+        """Does the peer say, by telephone-event, that a key is held?"""
+        return any(reader.pressed for reader in self._digits.values())
 
-    def receive(self, datagram: bytes, source: Address, arrival_ms: float) -> tuple[Digit, ...]:
-        """Take one datagram; give the keys that it says were let go.
+    def renegotiate(self, parameters: MediaParameters) -> None:
+        """Take the outcome of another offer/answer. What is buffered is still played."""
+        self._parameters = parameters
+        self._lock.announce(parameters.remote)
+
+    def alive(self, source: Address, arrival_ms: float) -> None:
+        """Note a datagram that is no audio: RTCP on this port, a keep-alive."""
+        self._lock.alive(source, arrival_ms)
+
+    def receive(
+        self, datagram: bytes, source: Address, arrival_ms: float, *, proven: bool = False
+    ) -> tuple[Digit, ...]:
+        """Take one RTP datagram; give the keys that it says were let go.
 
         Raises RtpError for what is no RTP. Time is any clock in ms, the same as for `tick`.
+        `proven`: the datagram was authenticated, so its source is the peer.
         """
-        if is_rtcp(datagram):
-            # RFC 5761 section 4: from a peer that muxes though nobody agreed to; never audio.
-            self._lock.alive(source, arrival_ms)
-            return ()
         packet = parse(datagram)
-        codec = self._payload_types.get(packet.payload_type)
-        is_event = packet.payload_type == self._event_type
-        if codec is None and not is_event and packet.payload_type != COMFORT_NOISE:
+        encoding = self._parameters.receives.get(packet.payload_type)
+        event_clock = self._parameters.event_clocks.get(packet.payload_type)
+        if encoding is None and event_clock is None and packet.payload_type != COMFORT_NOISE:
             self.ignored += 1
             self._lock.alive(source, arrival_ms)
             return ()
-        if codec is not None and codec is not Codec.PCMU:
-            packet = packet._replace(payload=_as_ulaw(packet, codec))
-        if not self._lock.admits(packet, source, arrival_ms):
+        if not self._lock.admits(packet, source, arrival_ms, proven=proven):
             self.foreign += 1
             return ()
-        if self.reception is None or self.reception.ssrc != packet.ssrc:
-            self.reception = Reception(packet.ssrc)
-        self.reception.push(packet, arrival_ms, timed=not is_event)
-        if codec is not None:
-            self._jitter.push(packet, arrival_ms)
+        clock_rate = encoding.clock_rate if encoding else event_clock or SAMPLE_RATE
+        reception = self.reception
+        if reception is None or reception.ssrc != packet.ssrc:
+            reception = self.reception = Reception(packet.ssrc)
+        reception.push(packet, arrival_ms, clock_rate, timed=event_clock is None)
+        if encoding is not None:
+            self._encoding = encoding
+            try:
+                self._jitter.push(packet, arrival_ms, self._decoder(encoding), clock_rate)
+            except PayloadError as error:
+                raise RtpError(str(error)) from error
             return ()
         self._jitter.skip(packet)
-        return self._digits.push(packet, arrival_ms) if is_event else ()
+        if event_clock is None:
+            return ()
+        if event_clock not in self._digits:
+            self._digits[event_clock] = DigitReader(event_clock)
+        return self._digits[event_clock].push(packet, arrival_ms)
 
     def tick(self, now_ms: float) -> HeardFrame:
         """The next 20 ms of the caller; to be called at every tick of the call."""
-        digits = self._digits.tick(now_ms)
+        digits: tuple[Digit, ...] = ()
+        for reader in self._digits.values():
+            digits += reader.tick(now_ms)
         slot = self._jitter.pop(now_ms)
         if isinstance(slot, Frame):
             self._silent = False
-            decoded = ulaw_to_pcm(slot.payload)
-            self._vad.is_speech(decoded)  # learns the noise floor
-            pcm = self._concealer.receive(decoded, spliced=slot.spliced)
-            ulaw = slot.payload if pcm is decoded else pcm_to_ulaw(pcm)
-            return HeardFrame(ulaw, pcm, Heard.RECEIVED, digits)
+            self._vad.is_speech(slot.pcm)  # learns the noise floor
+            pcm = self._concealer.receive(slot.pcm, spliced=slot.spliced)
+            return HeardFrame(pcm_to_ulaw(pcm), pcm, Heard.RECEIVED, digits)
         if isinstance(slot, Missing):
             pcm = self._concealer.conceal()
             return HeardFrame(pcm_to_ulaw(pcm), pcm, Heard.CONCEALED, digits)
@@ -180,15 +202,13 @@ class RtpReceiver:
             delay_ms=delay_ms,
             r_factor=r,
             mos=mean_opinion_score(r),
+            codec=self._encoding.value if self._encoding else "",
         )
 
-    def _is_quiet(self, payload: bytes) -> bool:
-        return not self._vad.is_speech(ulaw_to_pcm(payload))
+    def _decoder(self, encoding: Encoding) -> Decoder:
+        if encoding not in self._decoders:
+            self._decoders[encoding] = encoding.decoder()
+        return self._decoders[encoding]
 
-
-def _as_ulaw(packet: RtpPacket, codec: Codec) -> bytes:
-    if codec is Codec.PCMA:
-        return alaw_to_ulaw(packet.payload)
-    if len(packet.payload) % codec.bytes_per_sample:
-        raise RtpError(f"{len(packet.payload)} bytes of {codec.value} cut a sample in half")
-    return pcm_to_ulaw(decode(packet.payload, codec))
+    def _is_quiet(self, pcm: bytes) -> bool:
+        return not self._vad.is_speech(pcm)

@@ -11,20 +11,27 @@ from media.frames import SAMPLE_RATE
 class Reception:
     """Statistics of one synchronization source, from its first packet on."""
 
-    def __init__(self, ssrc: int, clock_rate: int = SAMPLE_RATE) -> None:
+    def __init__(self, ssrc: int) -> None:
         self.ssrc = ssrc
         self.received = 0
         """Packets, duplicates and late ones included, as RFC 3550 counts them."""
-        self._ticks_per_ms = clock_rate / 1000
+        self._clock_rate = SAMPLE_RATE
         self._counter: SequenceCounter | None = None
-        self._jitter = 0.0
+        self._jitter_ms = 0.0
         self._last: tuple[float, int] | None = None  # arrival in ms, timestamp
         self._expected_before = 0
         self._received_before = 0
         self._sender_report: tuple[int, int] | None = None  # LSR, arrival in 1/65536 s
 
-    def push(self, packet: RtpPacket, arrival_ms: float, *, timed: bool = True) -> None:
-        """Count a packet of this source.
+    def push(
+        self,
+        packet: RtpPacket,
+        arrival_ms: float,
+        clock_rate: int = SAMPLE_RATE,
+        *,
+        timed: bool = True,
+    ) -> None:
+        """Count a packet of this source, whose timestamp counts at `clock_rate` Hz.
 
         `timed` is False for a telephone event: its timestamp is the start of the key's press and
         says nothing of the network.
@@ -40,11 +47,14 @@ class Reception:
         self.received += 1
         if not timed:
             return
+        if clock_rate != self._clock_rate:
+            # RFC 7160 section 4.3: no difference of timestamps across a change of their clock.
+            self._clock_rate, self._last = clock_rate, None
         if self._last is not None:
-            # D(i-1,i) = (R(i) - R(i-1)) - (S(i) - S(i-1)), in timestamp units; gain 1/16.
-            arrived = (arrival_ms - self._last[0]) * self._ticks_per_ms
-            apart = arrived - timestamp_delta(packet.timestamp, self._last[1])
-            self._jitter += (abs(apart) - self._jitter) / 16
+            # D(i-1,i) = (R(i) - R(i-1)) - (S(i) - S(i-1)), here in ms; gain 1/16.
+            sent = timestamp_delta(packet.timestamp, self._last[1]) * 1000 / clock_rate
+            apart = arrival_ms - self._last[0] - sent
+            self._jitter_ms += (abs(apart) - self._jitter_ms) / 16
         self._last = (arrival_ms, packet.timestamp)
 
     @property
@@ -60,7 +70,7 @@ class Reception:
     @property
     def jitter_ms(self) -> float:
         """The interarrival jitter of section 6.4.1, in ms."""
-        return self._jitter / self._ticks_per_ms
+        return self._jitter_ms
 
     def on_report(self, report: Report, arrival_ntp: int) -> None:
         """Keep what this source's sender report asks us to send back (LSR and DLSR)."""
@@ -81,7 +91,7 @@ class Reception:
             fraction_lost=min(max(lost, 0) * 256 // expected, 255) if expected > 0 else 0,
             lost=self.lost,
             highest_sequence=(self._counter.highest if self._counter else 0) & 0xFFFFFFFF,
-            jitter=int(self._jitter),
+            jitter=int(self._jitter_ms * self._clock_rate / 1000) & 0xFFFFFFFF,
             last_report=last_report,
             delay=delay,
         )

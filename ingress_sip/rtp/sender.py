@@ -7,21 +7,33 @@ from collections.abc import Iterator
 from ingress_sip.rtp import telephone_event
 from ingress_sip.rtp.packet import RtpPacket, build
 from ingress_sip.rtp.sequence import SEQUENCES, TIMESTAMPS
-from media.frames import FRAME_SAMPLES
+from media.frames import FRAME_SAMPLES, SAMPLE_RATE
 
 
 class RtpSender:
-    """Builds one packet for each 20 ms tick.
+    """Builds the packets of one stream.
 
-    Each tick calls exactly one of `audio`, `pause` or the next step of `digit`; the timestamp moves
-    on by one frame with each, so silence that is not sent still takes its time.
+    Whatever is sent or not, the timestamp moves on with the time it takes: silence that is not
+    sent, and keys in place of audio. Lengths are in samples at 8000 Hz.
     """
 
-    def __init__(self, *, payload_type: int, ssrc: int, sequence: int, timestamp: int) -> None:
-        """The last three should be random (RFC 3550 section 5.1): 32, 16 and 32 bits."""
+    def __init__(
+        self,
+        *,
+        payload_type: int,
+        ssrc: int,
+        sequence: int,
+        timestamp: int,
+        clock_rate: int = SAMPLE_RATE,
+    ) -> None:
+        """SSRC, sequence and timestamp should be random (RFC 3550 section 5.1): 32, 16, 32 bits.
+
+        `clock_rate` is the codec's, in Hz.
+        """
         self.payload_type = payload_type
         """May be changed by a new offer/answer; the numbering goes on."""
         self.ssrc = ssrc
+        self.clock_rate = clock_rate
         self.packets = 0
         """Packets sent, for the sender report."""
         self.octets = 0
@@ -32,39 +44,52 @@ class RtpSender:
 
     @property
     def timestamp(self) -> int:
-        """RTP timestamp of the next frame."""
+        """RTP timestamp of the next packet."""
         return self._timestamp
 
-    def audio(self, payload: bytes) -> bytes:
-        """The datagram of one 20 ms frame in the negotiated codec."""
+    def restart(self, *, ssrc: int, timestamp: int, clock_rate: int) -> None:
+        """Go on as another source: a clock of another rate needs one (RFC 7160 section 4.1)."""
+        self.ssrc, self.clock_rate = ssrc, clock_rate
+        self.packets = self.octets = 0
+        self._timestamp = timestamp % TIMESTAMPS
+        self._talking = False
+
+    def audio(self, payload: bytes, samples: int = FRAME_SAMPLES) -> bytes:
+        """The datagram of one payload in the negotiated codec."""
         # RFC 3551 section 4.1: the marker is set on the first packet of a talkspurt.
         datagram = self._packet(self.payload_type, payload, self._timestamp, not self._talking)
         self._talking = True
-        self._advance()
+        self._advance(samples)
         return datagram
 
-    def pause(self) -> None:
-        """Let one frame of silence pass unsent; the next audio begins a talkspurt."""
+    def pause(self, samples: int = FRAME_SAMPLES) -> None:
+        """Let silence pass unsent; the next audio begins a talkspurt."""
         self._talking = False
-        self._advance()
+        self._advance(samples)
 
     def digit(
-        self, digit: str, *, event_type: int, duration_ms: int = 100
+        self,
+        digit: str,
+        *,
+        event_type: int,
+        duration_ms: int = 100,
+        event_clock: int = SAMPLE_RATE,
     ) -> Iterator[tuple[bytes, ...]]:
-        """The datagrams of one DTMF digit, one item a tick, in place of audio (RFC 4733).
+        """The datagrams of one DTMF digit, one item a 20 ms tick, in place of audio (RFC 4733).
 
-        Raises ValueError for what is no digit.
+        The last two items say once more, while the key is let go already, that it was. Raises
+        ValueError for what is no digit.
         """
         start = self._timestamp
-        events = telephone_event.press(digit, duration_ms)
-        for count, event in enumerate(events):
-            payload = telephone_event.build(event)
-            copies = telephone_event.END_PACKETS if event.end else 1
-            yield tuple(
-                self._packet(event_type, payload, start, count == 0 and copy == 0)
-                for copy in range(copies)
-            )
-            self._advance()
+        first = True
+        for event in telephone_event.press(digit, duration_ms, clock_rate=event_clock):
+            # Section 2.5.1.4: "The final packet [...] SHOULD be sent a total of three times at the
+            # interval used by the source for updates."
+            for _ in range(telephone_event.END_PACKETS if event.end else 1):
+                payload = telephone_event.build(event)
+                yield (self._packet(event_type, payload, start, first),)
+                first = False
+                self._advance(FRAME_SAMPLES)
         self._talking = False
 
     def _packet(self, payload_type: int, payload: bytes, timestamp: int, marker: bool) -> bytes:
@@ -76,5 +101,5 @@ class RtpSender:
         self.octets += len(payload)
         return datagram
 
-    def _advance(self) -> None:
-        self._timestamp = (self._timestamp + FRAME_SAMPLES) % TIMESTAMPS
+    def _advance(self, samples: int) -> None:
+        self._timestamp = (self._timestamp + samples * self.clock_rate // SAMPLE_RATE) % TIMESTAMPS

@@ -79,9 +79,15 @@ class SourceLock:
         if address == self.address:
             self.heard_ms = arrival_ms
 
-    def admits(self, packet: RtpPacket, address: Address, arrival_ms: float) -> bool:
-        """Whether to use a packet; if so, its source is the call's from now on."""
-        if address != self.address and not self._may_take_over(packet, address, arrival_ms):
+    def admits(
+        self, packet: RtpPacket, address: Address, arrival_ms: float, *, proven: bool = False
+    ) -> bool:
+        """Whether to use a packet; if so, its source is the call's from now on.
+
+        `proven`: it was authenticated (SRTP), so it is the peer's wherever it comes from.
+        """
+        known = proven or address == self.address
+        if not known and not self._may_take_over(packet, address, arrival_ms):
             return False
         self.address = address
         self._ssrc, self._sequence, self.heard_ms = packet.ssrc, packet.sequence, arrival_ms

@@ -18,7 +18,7 @@ from typing import Final, NamedTuple
 from ingress_sip.rtp.packet import RtpError, RtpPacket
 from ingress_sip.rtp.sequence import TIMESTAMPS, timestamp_delta
 from media.dtmf import DIGITS, event_code
-from media.frames import FRAME_SAMPLES, SAMPLE_RATE, samples_in
+from media.frames import FRAME_MS, SAMPLE_RATE
 
 END_PACKETS: Final = 3
 """The last packet is sent this often in all (RFC 4733 section 2.5.1.4)."""
@@ -65,15 +65,18 @@ def build(event: TelephoneEvent) -> bytes:
     return _EVENT.pack(event.event, flags, event.duration)
 
 
-def press(digit: str, duration_ms: int, volume: int = 10) -> Iterator[TelephoneEvent]:
+def press(
+    digit: str, duration_ms: int, volume: int = 10, clock_rate: int = SAMPLE_RATE
+) -> Iterator[TelephoneEvent]:
     """The events to send for one digit, one every 20 ms tick, the last one to be sent three times.
 
-    Raises ValueError for no digit, or one longer than a single event can be (8.1 s).
+    Raises ValueError for no digit, or one longer than a single event can be: 8.1 s at 8000 Hz.
     """
-    code, whole = event_code(digit), samples_in(duration_ms)
+    code, whole = event_code(digit), duration_ms * clock_rate // 1000
     if not 0 < whole <= _LONGEST:
         raise ValueError(f"a digit of {duration_ms} ms")
-    for duration in range(FRAME_SAMPLES, whole, FRAME_SAMPLES):
+    step = FRAME_MS * clock_rate // 1000
+    for duration in range(step, whole, step):
         yield TelephoneEvent(code, False, volume, duration)
     yield TelephoneEvent(code, True, volume, whole)
 

@@ -30,7 +30,7 @@ class Place(NamedTuple):
 
 
 class Timeline:
-    """Numbers the packets of one call's incoming audio, one byte a sample at 8000 Hz."""
+    """Numbers the packets of one call's incoming audio, and places them: in samples at 8000 Hz."""
 
     def __init__(self) -> None:
         self.newest = 0
@@ -41,7 +41,8 @@ class Timeline:
         self._counter = SequenceCounter(0)
         self._offset = 0
         self._broken = True
-        self._placed = 0  # number of the newest packet with audio; the next three are its own
+        self._placed = 0  # number of the newest packet with audio; the next four are its own
+        self._clock_rate = 0
         self._timestamp = 0
         self._start = 0
         self._transit_ms = 0.0
@@ -62,22 +63,30 @@ class Timeline:
             return None
         return self._offset + self._counter.extend(packet.sequence)
 
-    def place(self, packet: RtpPacket, number: int, arrival_ms: float) -> Place | None:
-        """Where the audio of a numbered packet stands; None if its timestamp contradicts that."""
-        start = self._start + timestamp_delta(packet.timestamp, self._timestamp)
+    def place(
+        self, packet: RtpPacket, number: int, arrival_ms: float, samples: int, clock_rate: int
+    ) -> Place | None:
+        """Where a numbered packet's audio stands, `samples` long; None if its timestamp, which
+        counts at `clock_rate` Hz, contradicts that.
+        """
+        delta = timestamp_delta(packet.timestamp, self._timestamp)
+        start = self._start + delta * SAMPLE_RATE // clock_rate
         transit_ms = arrival_ms - start / _SAMPLES_MS
         if number < self._placed:
-            if start + len(packet.payload) > self._start:
+            # What an earlier codec's clock counted (RFC 7160) has no place beside this one's.
+            if clock_rate != self._clock_rate or start + samples > self._start:
                 return None
             return Place(start, transit_ms, broke=False)
         self._placed = number
+        if clock_rate != self._clock_rate:
+            self._clock_rate, self._broken = clock_rate, True
         broke = self._broken or abs(transit_ms - self._transit_ms) > BREAK_MS
         if broke or start < self.edge:  # what is newer never starts within what is older
             start = self.edge
             transit_ms = arrival_ms - start / _SAMPLES_MS
         self._broken = False
         self._timestamp, self._start, self._transit_ms = packet.timestamp, start, transit_ms
-        self.edge = start + len(packet.payload)
+        self.edge = start + samples
         return Place(start, transit_ms, broke)
 
     def _mend(self) -> int:

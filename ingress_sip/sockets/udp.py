@@ -63,21 +63,52 @@ async def open_udp(
 
 
 class RtpSocket:
-    """A call's RTP port: even, with the odd one above it left to RTCP (RFC 3550 section 11)."""
+    """A call's two ports: an even one for RTP, the odd one above it for RTCP (RFC 3550 11)."""
 
-    def __init__(self, transport: asyncio.DatagramTransport) -> None:
-        self._transport = transport
-        self.port: int = transport.get_extra_info("sockname")[1]
+    def __init__(self, receive: Receive) -> None:
+        """`receive` is called with what comes on the port of RTP."""
+        self.rtcp_receive: Receive | None = None
+        """Called with what comes on the port of RTCP."""
+        self.port = 0
+        """RTP's, once it is bound."""
+        self._receive = receive
+        self._rtp: asyncio.DatagramTransport | None = None
+        self._rtcp: asyncio.DatagramTransport | None = None
 
-    def send(self, datagram: bytes, to: Address) -> None:
-        self._transport.sendto(datagram, to)
+    async def bind(self, host: str, port: int) -> None:
+        """Take both ports.
+
+        Raises:
+            OSError: one of them is taken, or the host is not ours.
+        """
+        self._rtp = await open_udp(host, port, self._receive, max_size=_MAX_RTP_BYTES)
+        try:
+            self._rtcp = await open_udp(host, port + 1, self._on_rtcp, max_size=_MAX_RTP_BYTES)
+        except BaseException:
+            self.close()
+            raise
+        self.port = port
+
+    def send(self, datagram: bytes, to: Address, *, rtcp: bool = False) -> None:
+        """Send a datagram from one of the ports; nowhere, once they are closed."""
+        transport = self._rtcp if rtcp else self._rtp
+        if transport is not None:
+            transport.sendto(datagram, to)
 
     def close(self) -> None:
-        self._transport.close()
+        """Give both ports back."""
+        for transport in (self._rtp, self._rtcp):
+            if transport is not None:
+                transport.close()
+        self._rtp = self._rtcp = None
+
+    def _on_rtcp(self, data: bytes, source: Address) -> None:
+        if self.rtcp_receive is not None:
+            self.rtcp_receive(data, source)
 
 
 class RtpPorts:
-    """Hands out the ports of a range, the one that was free the longest first.
+    """Hands out the ports of a range in pairs, the one that was free the longest first.
 
     The first one is anyone: after a restart, the callers of the process before still send to the
     ports that they had.
@@ -88,8 +119,8 @@ class RtpPorts:
         self._even = range(first + first % 2, last, 2)
         self._next = secrets.randbelow(len(self._even) or 1)
 
-    async def open(self, receive: Receive) -> RtpSocket:
-        """Bind the next free port.
+    async def open(self, receive: Receive, *, host: str | None = None) -> RtpSocket:
+        """Bind the next free pair, on another address of ours if `host` names one.
 
         Raises:
             NoPortError
@@ -97,8 +128,10 @@ class RtpPorts:
         for _ in self._even:
             port = self._even[self._next]
             self._next = (self._next + 1) % len(self._even)
+            pair = RtpSocket(receive)
             with suppress(OSError):  # taken by another process: try the next
-                return RtpSocket(await open_udp(self._host, port, receive, max_size=_MAX_RTP_BYTES))
+                await pair.bind(host or self._host, port)
+                return pair
         raise NoPortError(f"no free RTP port in {self._even.start}-{self._even.stop}")
 
 

@@ -100,3 +100,15 @@ def test_loud_sound_saturates_instead_of_wrapping() -> None:
 def test_impossible_rates_are_refused(rates: tuple[int, int]) -> None:
     with pytest.raises(ValueError, match="cannot resample"):
         Resampler(*rates)
+
+
+@pytest.mark.parametrize("rates", [(48000, 8000), (16000, 8000), (8000, 16000), (8000, 48000)])
+def test_even_chunks_give_as_much_as_they_hold(rates: tuple[int, int]) -> None:
+    rng = np.random.default_rng(1)
+    pcm = to_pcm(rng.integers(-9000, 9000, rates[0] // 5).astype(np.int16))
+    even, plain = Resampler(*rates, even=True), resample(pcm, *rates)
+    step = rates[0] // 400 * 2  # 2.5 ms
+    pieces = [even.process(pcm[at : at + step]) for at in range(0, len(pcm), step)]
+    assert {len(piece) for piece in pieces} == {rates[1] // 400 * 2}
+    behind = 16 * rates[1] // min(rates) * 2
+    assert b"".join(pieces)[behind:] == plain[: len(plain) - behind]

@@ -16,8 +16,30 @@ from hypothesis import strategies as st
 from ingress_sip.rtp.delay import DelayEstimator
 from ingress_sip.rtp.jitter import CAPACITY, Frame, JitterBuffer, Missing, Nothing, Slot
 from ingress_sip.rtp.packet import RtpPacket
+from media.codec import PayloadError
 
 Arrival = tuple[float, RtpPacket]
+
+
+class Plain:
+    """A codec whose payloads are the PCM itself; the word "noise" is none."""
+
+    def __init__(self) -> None:
+        self.decoded: list[bytes] = []
+
+    def samples(self, payload: bytes) -> int:
+        if len(payload) % 2:
+            raise PayloadError("half a sample")
+        return len(payload) // 2
+
+    def decode(self, payload: bytes) -> bytes:
+        self.decoded.append(payload)
+        if payload.startswith(b"noise"):
+            raise PayloadError("noise")
+        return payload
+
+
+PLAIN = Plain()
 
 
 def packet(number: int, *, ssrc: int = 1, first: int = 65500, stamp: int = 0xFFFFF000) -> RtpPacket:
@@ -27,7 +49,7 @@ def packet(number: int, *, ssrc: int = 1, first: int = 65500, stamp: int = 0xFFF
         sequence=(first + number) & 0xFFFF,
         timestamp=(stamp + number * 160) & 0xFFFFFFFF,
         ssrc=ssrc,
-        payload=number.to_bytes(4, "big") * 40,
+        payload=number.to_bytes(4, "big") * 80,
     )
 
 
@@ -57,14 +79,14 @@ def play(
     while now < end:
         while waiting and waiting[0][0] <= now:
             arrival_ms, received = waiting.pop(0)
-            buffer.push(received, arrival_ms)
+            buffer.push(received, arrival_ms, PLAIN)
         slots.append(buffer.pop(now))
         now += 20.0
     return slots, buffer
 
 
 def numbers(slots: list[Slot]) -> list[int]:
-    return [int.from_bytes(slot.payload[:4], "big") for slot in slots if isinstance(slot, Frame)]
+    return [int.from_bytes(slot.pcm[:4], "big") for slot in slots if isinstance(slot, Frame)]
 
 
 def heard(slots: list[Slot]) -> list[Slot]:
@@ -141,7 +163,7 @@ def test_the_delay_grows_with_jitter_and_shrinks_after_it_in_quiet() -> None:
 def held_ms(slots: list[Slot], phase_ms: float) -> list[float]:
     """How long the buffer kept what it plays at each tick, had the packet come undelayed."""
     return [
-        tick * 20.0 + phase_ms - int.from_bytes(slot.payload[:4], "big") * 20.0
+        tick * 20.0 + phase_ms - int.from_bytes(slot.pcm[:4], "big") * 20.0
         for tick, slot in enumerate(slots)
         if isinstance(slot, Frame)
     ]
@@ -212,7 +234,7 @@ def test_packets_without_audio_are_not_missing() -> None:
         if 40 <= number < 50:
             buffer.skip(packet(number))
         else:
-            buffer.push(packet(number), now)
+            buffer.push(packet(number), now, PLAIN)
         slots.append(buffer.pop(now + 5))
     sound = heard(slots)
     assert numbers(slots) == [*range(40), *range(50, 98)]
@@ -224,19 +246,19 @@ def test_packets_without_audio_are_not_missing() -> None:
 @pytest.mark.parametrize("phase_ms", [1.0, 13.0])
 def test_other_packet_lengths_are_cut_into_slots(ptime_ms: int, phase_ms: float) -> None:
     audio = b"".join(number.to_bytes(4, "big") for number in range(24000))
-    size = ptime_ms * 8
+    size = ptime_ms * 16
     arrivals = [
         (
-            at / 8.0,
-            RtpPacket(0, count & 0xFFFF, 5000 + at, 1, audio[at : at + size]),
+            at / 16.0,
+            RtpPacket(0, count & 0xFFFF, 5000 + at // 2, 1, audio[at : at + size]),
         )
         for count, at in enumerate(range(0, len(audio) - size + 1, size))
     ]
     slots, buffer = play(arrivals, phase_ms=phase_ms)
-    played = b"".join(slot.payload for slot in slots if isinstance(slot, Frame))
+    played = b"".join(slot.pcm for slot in slots if isinstance(slot, Frame))
     assert all(isinstance(slot, Frame) for slot in heard(slots))
     assert played == audio[: len(played)]
-    assert len(audio) - len(played) < 160 + size
+    assert len(audio) - len(played) < 320 + size
     assert buffer.counters.lost == 0
 
 
@@ -245,7 +267,7 @@ def test_lost_packets_of_other_lengths_keep_the_time(ptime_ms: int) -> None:
     size = ptime_ms * 8
     count = 12000 // size
     arrivals = [
-        (n * float(ptime_ms), RtpPacket(0, n, n * size, 1, bytes([n % 256]) * size))
+        (n * float(ptime_ms), RtpPacket(0, n, n * size, 1, bytes([n % 256]) * 2 * size))
         for n in range(count)
         if n % 17 != 16
     ]
@@ -253,8 +275,8 @@ def test_lost_packets_of_other_lengths_keep_the_time(ptime_ms: int) -> None:
     lost = sum(1 for n in range(count - 1) if n % 17 == 16)
     assert buffer.counters.lost == lost
     assert len(heard(slots)) * 20 == pytest.approx(count * ptime_ms, abs=40 + 20 * lost)
-    heard_bytes = b"".join(slot.payload for slot in slots if isinstance(slot, Frame))
-    assert len(heard_bytes) > 12000 - lost * (size + 160) - 500
+    heard_bytes = b"".join(slot.pcm for slot in slots if isinstance(slot, Frame))
+    assert len(heard_bytes) // 2 > 12000 - lost * (size + 160) - 500
 
 
 BREAKS = {
@@ -280,7 +302,7 @@ def test_a_broken_timeline_goes_on_without_a_gap(kind: str) -> None:
 def test_a_flood_is_bounded_and_the_newest_is_kept() -> None:
     buffer = JitterBuffer(quiet=lambda _: False)
     for number in range(1000):
-        buffer.push(packet(number), 0.0 + number * 0.1)
+        buffer.push(packet(number), 0.0 + number * 0.1, PLAIN)
     assert buffer.depth_ms <= CAPACITY / 8
     assert buffer.counters.overflow >= 900
     slots = [buffer.pop(200.0 + tick * 20) for tick in range(60)]
@@ -341,24 +363,24 @@ wild = st.builds(
     sequence=st.integers(0, 0xFFFF) | st.integers(0, 20),
     timestamp=st.integers(0, 0xFFFFFFFF) | st.integers(0, 4000),
     ssrc=st.integers(1, 2),
-    payload=st.integers(0, 500).map(bytes),
+    payload=st.integers(0, 500).map(lambda samples: bytes(2 * samples)),
 )
 
 
 @given(st.lists(st.tuples(st.floats(0, 50), wild, st.booleans(), st.booleans()), max_size=150))
 @settings(max_examples=100, deadline=None)
 def test_wild_packets_do_no_harm(steps: list[tuple[float, RtpPacket, bool, bool]]) -> None:
-    buffer = JitterBuffer(quiet=lambda payload: len(payload) == 160)
+    buffer = JitterBuffer(quiet=lambda pcm: len(pcm) == 320)
     now = 0.0
     for wait, received, silent, tick in steps:
         now += wait
         if silent:
             buffer.skip(received)
         else:
-            buffer.push(received, now)
+            buffer.push(received, now, PLAIN)
         if tick:
             slot = buffer.pop(now)
-            assert not isinstance(slot, Frame) or len(slot.payload) == 160
+            assert not isinstance(slot, Frame) or len(slot.pcm) == 320
         assert buffer.depth_ms <= CAPACITY / 8
     for _ in range(60):
         now += 20.0

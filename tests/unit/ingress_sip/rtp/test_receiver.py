@@ -1,20 +1,34 @@
 from __future__ import annotations
 
+from contextlib import suppress
+from dataclasses import replace
+
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from ingress_sip.rtp.packet import RtpError, RtpPacket, build
+from ingress_sip.rtp.parameters import MediaParameters
 from ingress_sip.rtp.receiver import Heard, HeardFrame, RtpReceiver
 from ingress_sip.rtp.sender import RtpSender
 from ingress_sip.rtp.telephone_event import Digit
 from media.correlate import find
-from media.frames import FRAME_BYTES, Codec, to_pcm, to_samples
-from media.g711 import encode, ulaw_to_pcm
+from media.encoding import Encoding
+from media.frames import FRAME_BYTES, to_pcm, to_samples
+from media.g711 import pcm_to_ulaw
 
 PEER = ("192.0.2.1", 4000)
 STRANGER = ("203.0.113.9", 4000)
-CODECS = {0: Codec.PCMU, 8: Codec.PCMA, 96: Codec.L16}
+CODECS = {0: Encoding.PCMU, 8: Encoding.PCMA, 9: Encoding.G722, 96: Encoding.OPUS}
 EVENTS = 101
+AGREED = MediaParameters(
+    remote=PEER,
+    encoding=Encoding.PCMU,
+    payload_type=0,
+    receives=CODECS,
+    event_clocks={EVENTS: 8000},
+)
 
 
 def chirp(seconds: float = 1.0) -> bytes:
@@ -26,8 +40,16 @@ class Call:
     """A peer that sends, and our receiver with a tick half-way between its packets."""
 
     def __init__(self, payload_type: int = 0) -> None:
-        self.receiver = RtpReceiver(CODECS, EVENTS)
-        self.sender = RtpSender(payload_type=payload_type, ssrc=7, sequence=65500, timestamp=5)
+        self.receiver = RtpReceiver(AGREED)
+        self.encoding = CODECS[payload_type]
+        self.encoder = self.encoding.encoder(20)
+        self.sender = RtpSender(
+            payload_type=payload_type,
+            ssrc=7,
+            sequence=65500,
+            timestamp=5,
+            clock_rate=self.encoding.clock_rate,
+        )
         self.now = 1000.0
         self.heard: list[HeardFrame] = []
         self.digits: list[Digit] = []
@@ -41,9 +63,8 @@ class Call:
         self.now += 20
 
     def talk(self, pcm: bytes, lost: frozenset[int] = frozenset()) -> None:
-        codec = CODECS[self.sender.payload_type]
         for number, at in enumerate(range(0, len(pcm) - FRAME_BYTES + 1, FRAME_BYTES)):
-            datagram = self.sender.audio(encode(pcm[at : at + FRAME_BYTES], codec))
+            datagram = self.sender.audio(self.encoder.encode(pcm[at : at + FRAME_BYTES]))
             self.step(*([] if number in lost else [datagram]))
 
     def rest(self, ticks: int = 20) -> None:
@@ -63,14 +84,14 @@ def test_whatever_the_codec_mu_law_comes_out(payload_type: int) -> None:
     call.talk(chirp())
     call.rest()
     match = find(to_samples(chirp())[:4000], to_samples(call.sound()))
-    assert match.peak > 0.99
-    assert match.lag <= 480
+    assert match.peak > (0.98 if payload_type == 96 else 0.99)
+    assert match.lag <= 480 + 80
     assert call.kinds().count(Heard.RECEIVED) == 50
     for frame in call.heard:
         assert len(frame.ulaw) == 160
         assert len(frame.pcm) == 320
-    received = [frame for frame in call.heard if frame.kind is Heard.RECEIVED]
-    assert all(frame.pcm == ulaw_to_pcm(frame.ulaw) for frame in received)
+    assert all(frame.ulaw == pcm_to_ulaw(frame.pcm) for frame in call.heard)
+    assert call.receiver.quality().codec == CODECS[payload_type].value
 
 
 def test_losses_are_concealed_and_told() -> None:
@@ -113,7 +134,7 @@ def test_keys_are_heard_once_and_make_no_loss() -> None:
 def test_a_key_whose_end_is_lost_comes_from_the_tick() -> None:
     call = Call()
     call.talk(chirp(0.1))
-    for datagrams in list(call.sender.digit("9", event_type=EVENTS, duration_ms=100))[:-1]:
+    for datagrams in list(call.sender.digit("9", event_type=EVENTS, duration_ms=100))[:-3]:
         call.step(*datagrams)
     assert call.digits == []
     call.rest(10)
@@ -121,7 +142,7 @@ def test_a_key_whose_end_is_lost_comes_from_the_tick() -> None:
 
 
 def test_unknown_payload_types_are_ignored_and_do_not_take_the_lock() -> None:
-    receiver = RtpReceiver({0: Codec.PCMU})
+    receiver = RtpReceiver(AGREED)
     assert receiver.receive(build(RtpPacket(34, 1, 1, 1, b"video")), STRANGER, 0.0) == ()
     assert (receiver.ignored, receiver.source) == (1, None)
     receiver.receive(build(RtpPacket(0, 1, 1, 1, bytes(160))), PEER, 0.0)
@@ -145,7 +166,7 @@ def test_comfort_noise_is_a_pause() -> None:
     [
         b"",
         b"hello, this is no RTP",
-        build(RtpPacket(96, 1, 1, 1, b"odd")),
+        build(RtpPacket(96, 1, 1, 1, b"\x03")),
         build(RtpPacket(EVENTS, 1, 1, 1, b"odd")),
     ],
 )
@@ -161,14 +182,14 @@ def test_garbage_is_an_rtp_error_and_the_call_goes_on(datagram: bytes) -> None:
 def test_another_codec_among_those_agreed_may_come_at_any_time() -> None:
     call = Call(0)
     call.talk(chirp(0.2))
-    call.sender.payload_type = 8
+    call.sender.payload_type, call.encoder = 8, Encoding.PCMA.encoder(20)
     call.talk(chirp(0.2))
     assert call.kinds()[-8:] == [Heard.RECEIVED] * 8
 
 
 def test_a_new_answer_changes_what_is_known() -> None:
     call = Call(8)
-    call.receiver.renegotiate({0: Codec.PCMU}, None, STRANGER)
+    call.receiver.renegotiate(replace(AGREED, receives={0: Encoding.PCMU}, remote=STRANGER))
     call.talk(chirp(0.2))
     assert call.receiver.ignored == 10
     call.receiver.receive(build(RtpPacket(0, 1, 1, 9, bytes(160))), PEER, call.now)
@@ -188,26 +209,94 @@ def test_a_new_stream_has_its_own_report() -> None:
 
 
 def test_before_anything_came_there_is_silence() -> None:
-    receiver = RtpReceiver(CODECS)
+    receiver = RtpReceiver(AGREED)
     frame = receiver.tick(0.0)
     assert frame == HeardFrame(b"\xff" * 160, bytes(320), Heard.SILENCE)
     assert receiver.quality().loss == 0.0
 
 
-def test_rtcp_on_the_rtp_port_is_no_audio_but_a_sign_of_life() -> None:
-    # RFC 5761 section 4: 192 to 223 in the octet that RTP has for marker and payload type.
-    receiver = RtpReceiver({**CODECS, 72: Codec.PCMU}, EVENTS)
-    receiver.receive(build(RtpPacket(0, 1, 0, 7, bytes(160))), PEER, 0.0)
-    report = bytes([0x80, 200]) + bytes(26)
-    assert receiver.receive(report, PEER, 900.0) == ()
-    assert receiver.heard_ms == 900.0
-    receiver.receive(report, STRANGER, 1200.0)
-    assert receiver.heard_ms == 900.0
-    assert receiver.quality().packets.received == 1
-
-
 def test_a_keep_alive_of_an_unknown_type_is_a_sign_of_life() -> None:
-    receiver = RtpReceiver(CODECS, EVENTS)  # RFC 6263 section 4.6
+    receiver = RtpReceiver(AGREED)  # RFC 6263 section 4.6
     receiver.receive(build(RtpPacket(0, 1, 0, 7, bytes(160))), PEER, 0.0)
     receiver.receive(build(RtpPacket(20, 2, 0, 7, b"")), PEER, 900.0)
     assert (receiver.heard_ms, receiver.ignored) == (900.0, 1)
+
+
+def test_an_authenticated_packet_moves_the_source_at_once() -> None:
+    receiver = RtpReceiver(AGREED)
+    receiver.receive(build(RtpPacket(0, 1, 0, 7, bytes(160))), PEER, 0.0)
+    receiver.receive(build(RtpPacket(0, 1, 0, 8, bytes(160))), STRANGER, 20.0, proven=True)
+    assert receiver.source == STRANGER
+
+
+@pytest.mark.parametrize("order", [(0, 9, 96, 8), (96, 0), (9, 96)])
+def test_the_codec_may_change_by_a_new_answer_in_mid_speech(order: tuple[int, ...]) -> None:
+    call = Call(order[0])
+    for payload_type in order:
+        call.encoding = CODECS[payload_type]
+        call.encoder = call.encoding.encoder(20)
+        call.receiver.renegotiate(replace(AGREED, receives={payload_type: call.encoding}))
+        call.sender.payload_type = payload_type
+        call.sender.clock_rate = call.encoding.clock_rate  # the same source, RFC 7160 or not
+        call.talk(chirp(0.4))
+    call.rest()
+    kinds = call.kinds()
+    start, end = kinds.index(Heard.RECEIVED), len(kinds) - kinds[::-1].index(Heard.RECEIVED)
+    assert kinds[start:end] == [Heard.RECEIVED] * 20 * len(order)
+    sound = to_samples(call.sound())[160 * start :]
+    for number in range(len(order)):
+        assert find(to_samples(chirp(0.4))[800:], sound[3200 * number :][:3600]).peak > 0.95
+
+
+@pytest.mark.parametrize("ptime_ms", [10, 20, 40, 60])
+@pytest.mark.parametrize("payload_type", CODECS)
+def test_any_packet_length_of_any_codec(payload_type: int, ptime_ms: int) -> None:
+    call = Call(payload_type)
+    encoder, size = call.encoding.encoder(ptime_ms), ptime_ms * 16
+    for at in range(0, len(chirp()) - size + 1, size):
+        payload = encoder.encode(chirp()[at : at + size])
+        datagram = call.sender.audio(payload, ptime_ms * 8)
+        arrival = 1000.0 + at / 16
+        while call.now <= arrival - 20:
+            call.step()
+        call.receiver.receive(datagram, PEER, arrival)
+    call.rest()
+    assert find(to_samples(chirp())[1600:7200], to_samples(call.sound())).peak > 0.97
+    assert call.receiver.quality().packets.lost == 0
+
+
+def test_a_payload_that_its_codec_cannot_read_is_silence() -> None:
+    call = Call(96)
+    call.talk(chirp(0.2))
+    # Two frames of equal length in an odd number of bytes (RFC 6716 section 3.2.3).
+    call.step(call.sender.audio(bytes([0x49, 1, 2, 3]), 320))
+    call.step()
+    call.talk(chirp(0.2))
+    call.rest()
+    assert call.receiver.quality().packets.garbled == 1
+    assert call.receiver.quality().packets.lost == 0
+
+
+@given(st.sampled_from([*CODECS, EVENTS, 13]), st.binary(max_size=300))
+def test_no_payload_does_harm(payload_type: int, payload: bytes) -> None:
+    receiver = RtpReceiver(AGREED)
+    for number in range(3):
+        packet = RtpPacket(payload_type, number, 960 * number, 7, payload)
+        with suppress(RtpError):
+            receiver.receive(build(packet), PEER, number * 20.0)
+    for tick in range(10):
+        receiver.tick(50.0 + tick * 20)
+
+
+def test_an_event_on_the_clock_of_opus() -> None:
+    agreed = replace(AGREED, event_clocks={101: 48000, 102: 8000})
+    for event_type, clock in ((101, 48000), (102, 8000)):
+        call = Call(96)
+        call.receiver.renegotiate(agreed)
+        call.talk(chirp(0.2))
+        for datagrams in call.sender.digit("7", event_type=event_type, event_clock=clock):
+            call.step(*datagrams)
+        call.talk(chirp(0.2))
+        call.rest()
+        assert call.digits == [Digit("7", 100)]
+        assert call.receiver.quality().packets.lost == 0

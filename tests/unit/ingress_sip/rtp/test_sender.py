@@ -35,8 +35,8 @@ def test_a_digit_takes_the_time_of_the_audio_it_replaces() -> None:
     before = parse(out.audio(FRAME))
     ticks = list(out.digit("1", event_type=101, duration_ms=100))
     after = parse(out.audio(FRAME))
-    assert [len(tick) for tick in ticks] == [1, 1, 1, 1, 3]
-    assert (after.timestamp - before.timestamp) & 0xFFFFFFFF == 6 * 160
+    assert [len(tick) for tick in ticks] == [1, 1, 1, 1, 1, 1, 1]
+    assert (after.timestamp - before.timestamp) & 0xFFFFFFFF == 8 * 160
     assert (after.sequence - before.sequence) & 0xFFFF == 8
     assert after.marker
 
@@ -54,3 +54,25 @@ def test_totals_are_kept_for_the_sender_report() -> None:
     out.audio(FRAME)
     list(out.digit("1", event_type=101, duration_ms=40))
     assert (out.packets, out.octets) == (5, 160 + 4 * 4)
+
+
+def test_lengths_count_at_the_clock_of_the_codec() -> None:
+    out = RtpSender(payload_type=96, ssrc=77, sequence=1, timestamp=0, clock_rate=48000)
+    first, second = parse(out.audio(b"opus", 320)), parse(out.audio(b"opus", 320))
+    assert second.timestamp - first.timestamp == 1920
+    events = [parse(each) for (each,) in out.digit("5", event_type=101, event_clock=48000)]
+    assert [int.from_bytes(each.payload[2:], "big") for each in events] == [
+        *(960 * count for count in range(1, 6)),
+        4800,
+        4800,
+    ]
+    assert {each.timestamp for each in events} == {second.timestamp + 1920}
+
+
+def test_another_clock_is_another_source() -> None:
+    out = sender()
+    out.audio(FRAME)
+    out.restart(ssrc=78, timestamp=9, clock_rate=48000)
+    packet = parse(out.audio(FRAME))
+    assert (packet.ssrc, packet.timestamp, packet.sequence, packet.marker) == (78, 9, 0xFFFF, True)
+    assert out.packets == 1

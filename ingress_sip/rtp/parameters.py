@@ -1,0 +1,50 @@
+"""What an offer and its answer settled about a call's RTP."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from ingress_sip.rtp.source import Address
+from media.encoding import Encoding
+
+
+class EventFormat(NamedTuple):
+    """How telephone-event is sent: its payload type, and its clock in Hz (RFC 4733 2.1)."""
+
+    payload_type: int
+    clock_rate: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MediaParameters:
+    """One audio stream, both ways."""
+
+    #: Where the peer's SDP says that it receives RTP. A port of 0 is nowhere.
+    remote: Address
+    #: What we send, under which payload type, and how much of it in each packet.
+    encoding: Encoding
+    payload_type: int
+    ptime_ms: int = 20
+    #: What may come, by payload type.
+    receives: Mapping[int, Encoding]
+    #: Which payload types that come are telephone-event, and their clocks in Hz.
+    event_clocks: Mapping[int, int] = field(default_factory=dict)
+    #: How keys are sent; None: as tones, for the peer knows no telephone-event.
+    event_format: EventFormat | None = None
+    #: Where it receives RTCP, if not on the port after RTP's (RFC 3605).
+    remote_rtcp: Address | None = None
+    #: RTCP comes and goes on the port of RTP (RFC 5761).
+    rtcp_mux: bool = False
+    #: Does the direction let us send, and hear?
+    sending: bool = True
+    hearing: bool = True
+
+    @property
+    def rtcp_address(self) -> Address:
+        """Where the peer receives RTCP, as far as SDP says."""
+        if self.rtcp_mux:
+            return self.remote
+        host, port = self.remote
+        return self.remote_rtcp or (host, port + 1 if port else 0)

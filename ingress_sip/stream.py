@@ -1,0 +1,148 @@
+"""A call's media as it lives: two sockets, and the session that decides what they carry."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable
+from typing import Final
+
+import structlog
+
+from ingress_sip.rtp.parameters import MediaParameters
+from ingress_sip.rtp.protection import Protection
+from ingress_sip.rtp.receiver import HeardFrame, StreamQuality
+from ingress_sip.rtp.session import Identity, RtpSession
+from ingress_sip.sockets.udp import Address, RtpSocket
+
+_log = structlog.get_logger(__name__)
+_RANDOM: Final = secrets.SystemRandom()
+
+
+class MediaStream:
+    """One call's RTP and RTCP. Silent until it is told what was agreed."""
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        ours: str,
+        signalling: str,
+        clock_ms: Callable[[], float],
+        now_ms: Callable[[], float],
+        tone_detection: bool = False,
+    ) -> None:
+        """`name` is for the log. `ours` is the address that we send from, `signalling` the host
+        that the peer's SIP comes from. `clock_ms` never jumps; `now_ms` is the wall clock.
+        """
+        self._name = name
+        self._ours = ours
+        self._signalling = signalling
+        self._clock_ms = clock_ms
+        self._now_ms = now_ms
+        self._tone_detection = tone_detection
+        self._socket: RtpSocket | None = None
+        self._session: RtpSession | None = None
+        self._told = False
+
+    def use(self, socket: RtpSocket) -> None:
+        """Give it its ports; what comes on that of RTP is to be given to `rtp_received`."""
+        self._socket = socket
+        socket.rtcp_receive = self.rtcp_received
+
+    def agree(self, parameters: MediaParameters, protection: Protection | None = None) -> None:
+        """The first or a later offer/answer is done: media flows as it says."""
+        now_ms = self._clock_ms()
+        if self._session is not None:
+            self._session.protection = protection
+            self._session.renegotiate(parameters, now_ms)
+            return
+        self._session = RtpSession(
+            parameters,
+            Identity(
+                ssrc=secrets.randbits(32),
+                sequence=secrets.randbits(16),
+                timestamp=secrets.randbits(32),
+                cname=secrets.token_urlsafe(12),
+            ),
+            ours=self._ours,
+            signalling=self._signalling,
+            now_ms=now_ms,
+            epoch_ms=self._now_ms() - now_ms,
+            chance=_RANDOM.random,
+            protection=protection,
+            tone_detection=self._tone_detection,
+        )
+
+    @property
+    def heard_ms(self) -> float | None:
+        """When the peer was last heard, by `clock_ms`; None before."""
+        return self._session.heard_ms if self._session else None
+
+    def rtp_received(self, datagram: bytes, source: Address) -> None:
+        """Take a datagram that came on the port of RTP."""
+        if self._session is not None:
+            self._session.rtp_received(datagram, source, self._clock_ms())
+            self._tell_garbage(source)
+
+    def rtcp_received(self, datagram: bytes, source: Address) -> None:
+        """Take a datagram that came on the port of RTCP."""
+        if self._session is not None:
+            self._session.rtcp_received(datagram, source, self._clock_ms())
+            self._tell_garbage(source)
+
+    def hear(self, late_ms: float) -> HeardFrame | None:
+        """The caller's next 20 ms, as of `late_ms` ago; None before anything was agreed."""
+        if self._session is None:
+            return None
+        frame = self._session.tick(self._clock_ms() - late_ms)
+        self._flush()
+        return frame
+
+    def say(self, payload: bytes | None) -> None:
+        """Send the agent's 20 ms: 160 bytes of mu-law, None for silence."""
+        if self._session is not None:
+            self._session.say(payload, self._clock_ms())
+            self._flush()
+
+    def lapse(self) -> None:
+        """20 ms have passed in which nothing could be sent."""
+        if self._session is not None:
+            self._session.lapse()
+
+    def dial(self, digits: str) -> None:
+        """Press keys. Raises ValueError for what is none, or too many."""
+        if self._session is not None:
+            self._session.dial(digits)
+
+    @property
+    def dialling(self) -> bool:
+        """Are keys being pressed?"""
+        return self._session is not None and self._session.dialling
+
+    def quality(self) -> StreamQuality | None:
+        """How both directions went so far; None before anything was agreed."""
+        return self._session.quality() if self._session else None
+
+    def close(self) -> None:
+        """Say goodbye, and give the ports back."""
+        if self._session is not None:
+            self._session.close(self._clock_ms())
+            self._flush()
+        if self._socket is not None:
+            self._socket.close()
+            self._socket = None
+
+    def _flush(self) -> None:
+        session = self._session
+        if session is None or not session.outgoing:
+            return
+        if self._socket is not None:
+            for datagram, to, rtcp in session.outgoing:
+                self._socket.send(datagram, to, rtcp=rtcp)
+        session.outgoing.clear()
+
+    def _tell_garbage(self, source: Address) -> None:
+        session = self._session
+        if session is not None and session.garbage and not self._told:
+            self._told = True
+            _log.info("rtp.garbage", call=self._name, source=source, error=session.fault)
