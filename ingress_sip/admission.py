@@ -17,6 +17,7 @@ from calls.agent import Agent, Agents
 from calls.ending import Ending
 from ingress_sip.limits import SourceLimits
 from ingress_sip.media_setup import MediaConfig, codecs_of
+from ingress_sip.sdp.crypto import KEY_MATERIAL
 from ingress_sip.sdp.offer_answer import LocalMedia, answer
 from ingress_sip.sdp.security import LocalSecurity, MediaSecurity
 from ingress_sip.sdp.session import SdpError
@@ -35,7 +36,7 @@ _RETRY_S: Final = 10
 #: A flood of refusals is told once in so long, s.
 _TELL_EVERY_S: Final = 1.0
 #: What proves nothing, but takes the place of keys while an offer is only looked at.
-_NO_KEYS: Final = bytes(64)
+_NO_KEYS: Final = bytes(KEY_MATERIAL)
 
 Lack = Literal["lines"] | Shortage
 
@@ -68,6 +69,7 @@ class Admission:
         agents: Agents,
         policy: Policy,
         limits: SourceLimits,
+        *,
         media: MediaConfig,
         shortage: Callable[[], Lack | None],
         clock_s: Callable[[], float],
@@ -138,9 +140,8 @@ class Admission:
 
     def _count_failure(self, error: SipError, request: Request, source: Hop, now: float) -> None:
         """Whoever guesses at passwords or numbers is not listened to for a while."""
-        guessed = "Authorization" in request.headers and error.status in (401, 403)
-        if guessed or error.status == 403:
-            self._limits.failed(source.host, now)
+        if error.status == 401 and "Authorization" in request.headers:
+            self._limits.failed_authentication(source.host, now)
         if error.status != 401:
             metrics.CALLS_REFUSED.labels("policy").inc()
             self._tell(error.status, error.reason, request)
@@ -176,7 +177,7 @@ class Admission:
             policy,
             signalling_secure=source.transport is Transport.TLS,
             key_material=_NO_KEYS,
-            fingerprint=media.dtls.fingerprint,
+            fingerprint=media.fingerprint,
         )
         return LocalMedia("192.0.2.1", 9, session_id=0, codecs=codecs, security=security)
 

@@ -78,7 +78,7 @@ class SipCall:
     # The session
 
     def answer(self, offered: bytes) -> Negotiated:
-        """What a first or later offer of the peer's comes to. Use it by `agree`. Raises SdpError."""
+        """What a first or later offer of the peer's comes to; use it by `agree`. Raises SdpError."""
         if self.agreed is None:
             return answer(offered, self.local)
         return self.agreed.answer(offered, self.local)
@@ -149,11 +149,12 @@ class SipCall:
         self._info_keys.clear()
         return Heard(frame.ulaw, frame.kind is HeardKind.CONCEALED, keys)
 
-    def key_told(self, digit: str, duration_ms: int) -> None:
-        """The signalling told of a key (INFO)."""
-        if self._keys_by_rtp is None:
-            self._keys_by_rtp = False
-        self._info_keys.append(Key(digit, duration_ms))
+    def keys_told(self, *keys: tuple[str, int] | None) -> None:
+        """The signalling told of keys (INFO): which, and for how long, ms."""
+        for key in filter(None, keys):
+            if self._keys_by_rtp is None:
+                self._keys_by_rtp = False
+            self._info_keys.append(Key(*key))
 
     def say(self, payload: bytes | None) -> None:
         self.stream.say(payload)
@@ -180,7 +181,23 @@ class SipCall:
 
     def quality(self) -> MediaQuality | None:
         """How both directions went so far; None before any media."""
-        return self.stream.quality_event(self.now_ms())
+        seen = self.stream.quality()
+        if seen is None:
+            return None
+        packets, peer = seen.packets, seen.peer
+        return MediaQuality(
+            at=self.now_ms(),
+            packets=packets.received,
+            lost=packets.lost,
+            late=packets.late,
+            concealed=packets.concealed,
+            jitter_ms=round(seen.jitter_ms, 2),
+            round_trip_ms=None if seen.round_trip_ms is None else round(seen.round_trip_ms, 2),
+            mos=round(seen.mos, 2),
+            codec=seen.codec,
+            peer_lost=peer.lost if peer else None,
+            peer_jitter_ms=round(peer.jitter_ms, 2) if peer else None,
+        )
 
     def close(self) -> None:
         """Give the ports back."""

@@ -13,7 +13,7 @@ import structlog
 from ingress_sip.limits import SourceLimits
 from ingress_sip.signalling.asking import Ask
 from ingress_sip.signalling.clients import Authorizer
-from ingress_sip.signalling.core import Policy, SipCore
+from ingress_sip.signalling.core import RFC_TIMERS, Policy, SipCore
 from ingress_sip.signalling.dialog import DialogId
 from ingress_sip.signalling.events import AskAnswered, Event
 from ingress_sip.signalling.fields import NameAddr
@@ -36,7 +36,7 @@ class EndpointConfig:
     #: The address peers reach us at, where it is not the one we bind (NAT).
     public_address: str | None = None
     tls: TlsFiles | None = None
-    timers: TimerPolicy = TimerPolicy()
+    timers: TimerPolicy = RFC_TIMERS
     #: Names of ours in URIs, besides our addresses.
     domains: frozenset[str] = frozenset()
 
@@ -45,7 +45,7 @@ class SipEndpoint:
     """A SIP user agent on its sockets. Whatever is asked of it is sent at once.
 
     `handle(event)` is called on the event loop with each event of the core; what it asks of the
-    endpoint is sent when it returns. `policy` is the core's; `limits` says whom to listen to at all.
+    endpoint is sent when it returns. `policy` is the core's; `limits` say whom to listen to.
     """
 
     def __init__(
@@ -170,7 +170,7 @@ class SipEndpoint:
     # Outside of calls
 
     async def request(self, ask: Ask) -> Response:
-        """Ask, and wait for the final response: 408 where nobody answers, 503 where none is there."""
+        """Ask, and wait for the final response: 408 where nobody answers, 503 where nobody is."""
         number = self._core.ask(ask, self._loop.time())
         waiting = self._asked[number] = self._loop.create_future()
         try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine, Iterator
-from typing import Any
+from typing import Any, Final
 
 import structlog
 
@@ -22,6 +22,8 @@ from telemetry import metrics
 from telemetry.log import bind_call
 
 _log = structlog.get_logger(__name__)
+#: How long a DTLS handshake may take, s.
+_SECURED_S: Final = 10.0
 
 
 class LiveCalls:
@@ -82,6 +84,9 @@ class LiveCalls:
 
     async def _connect(self, call: SipCall) -> None:
         with bind_call(call.started.call):
+            if not await call.stream.secured(_SECURED_S):
+                self.end(call, Ending.FAILED)
+                return
             try:
                 await self._engine.connect(call.leg)
             except (BusError, OSError) as error:
@@ -149,5 +154,3 @@ class LiveCalls:
         if not task.cancelled() and (error := task.exception()) is not None:
             metrics.ERRORS.labels("ingress", type(error).__name__).inc()
             _log.error("sip.task_failed", task=task.get_name(), exc_info=error)
-
-

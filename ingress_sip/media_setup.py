@@ -1,14 +1,16 @@
-"""What an installation brings to a call's media: ports, addresses, codecs, and how it is secured."""
+"""What an installation brings to a call's media: ports, addresses, codecs, security."""
 
 from __future__ import annotations
 
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 
 from ingress_sip.endpoint import SipEndpoint
-from ingress_sip.rtp.dtls import DtlsIdentity
-from ingress_sip.sdp.codecs import BY_NAME, PCMA, PCMU, Codec
+from ingress_sip.rtp.dtls import Certificate
+from ingress_sip.sdp.codecs import CODECS, PCMA, PCMU, Codec
+from ingress_sip.sdp.fingerprint import Fingerprint
 from ingress_sip.sdp.crypto import KEY_MATERIAL
 from ingress_sip.sdp.offer_answer import LocalMedia
 from ingress_sip.sdp.security import LocalSecurity, MediaSecurity
@@ -26,7 +28,13 @@ class MediaConfig:
     security: MediaSecurity = MediaSecurity.ALLOWED
     #: Keys are also heard by their tones, in the audio.
     tone_detection: bool = False
-    dtls: DtlsIdentity = field(default_factory=DtlsIdentity.new)
+    #: Who we are in a DTLS handshake.
+    certificate: Certificate = field(default_factory=lambda: Certificate(datetime.now(UTC)))
+
+    @property
+    def fingerprint(self) -> Fingerprint:
+        """The certificate's, as SDP tells it."""
+        return Fingerprint(*self.certificate.fingerprint)
 
 
 class MediaSetup:
@@ -53,15 +61,17 @@ class MediaSetup:
         Raises:
             NoPortError: all are taken.
         """
+        ours = self._endpoint.address_towards(hop)
         stream = MediaStream(
             name,
+            ours=ours,
             signalling=hop.host,
             clock_ms=self.clock_ms,
             now_ms=self.now_ms,
             tone_detection=self.config.tone_detection,
-            identity=self.config.dtls,
+            certificate=self.config.certificate,
         )
-        stream.use(await self._ports.open(stream.rtp_received, stream.rtcp_received, hop.host))
+        stream.use(await self._ports.open(stream.rtp_received, towards=hop.host))
         return stream
 
     def local(self, stream: MediaStream, hop: Hop, trunk: Trunk | None) -> LocalMedia:
@@ -77,11 +87,12 @@ class MediaSetup:
                 policy,
                 signalling_secure=hop.transport is Transport.TLS,
                 key_material=secrets.token_bytes(KEY_MATERIAL),
-                fingerprint=config.dtls.fingerprint,
+                fingerprint=config.fingerprint,
             ),
         )
 
 
 def codecs_of(names: tuple[str, ...]) -> tuple[Codec, ...]:
     """Codecs by their names in a configuration."""
-    return tuple(BY_NAME[name] for name in names)
+    known = {codec.name: codec for codec in CODECS}
+    return tuple(known[name] for name in names)

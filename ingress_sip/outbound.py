@@ -39,6 +39,7 @@ class Outbound:
         placing: Placing,
         live: LiveCalls,
         engine: MediaEngine,
+        *,
         setup: MediaSetup,
         shortage: Callable[[], str | None],
         doer: Doer,
@@ -67,9 +68,7 @@ class Outbound:
         if (short := self._shortage()) is not None:
             raise CannotPlaceError(short)
         try:
-            routes = await self._placing.routes(
-                job.number, caller=job.caller_id, trunk=job.trunk
-            )
+            routes = await self._placing.routes(job.number, caller=job.caller_id, trunk=job.trunk)
             stream = await self._setup.open(job.call, routes[0].hops[0])
         except (NoRouteError, NoPortError) as error:
             raise CannotPlaceError(str(error)) from error
@@ -169,7 +168,7 @@ class _OutboundCall:
         self._outbound.rang(self._call, status, body)
 
     def answered(self, attempt: Attempt, body: bytes, source: Hop) -> None:
-        self._call.stream.signalling = source.host
+        self._call.stream.signalled_from(source.host)
         self._outbound.answered(self._call, attempt, body)
 
     def refused(self, status: int, reason: str) -> None:

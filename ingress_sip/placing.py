@@ -90,18 +90,24 @@ class Placing:
         lines: Lines,
         routes: Callable[[str, str, str], Awaitable[Sequence[Route]]],
         resolve: Callable[[SipUri], Awaitable[Sequence[Hop]]],
+        phones: frozenset[str] = frozenset(),
     ) -> None:
         """`routes(number, caller, trunk)` are a number's ways out (TrunkKeeper.routes); `resolve`
-        finds the hops of a URI that is dialled as it stands.
+        finds the hops of a URI that is dialled as it stands; `phones` are our users.
         """
         self._endpoint = endpoint
         self._lines = lines
         self._routes = routes
         self._resolve = resolve
+        self._phones = phones
         self._attempts: dict[DialogId, Attempt] = {}
 
     def __len__(self) -> int:
         return len(self._attempts)
+
+    def is_phone(self, user: str) -> bool:
+        """Is this a user whose phones register here?"""
+        return user in self._phones
 
     async def routes(self, target: str, *, caller: str = "", trunk: str = "") -> Sequence[Route]:
         """The ways to a number, a user of ours, or a sip: or tel: URI.

@@ -101,7 +101,7 @@ class Referrals:
         before = self.live.move(call, event.dialog)
         call.begin_again(local)
         call.pending = pending
-        call.stream.signalling = event.source.host
+        call.stream.signalled_from(event.source.host)
         if media is not None:
             call.agree(media)
         _log.info("sip.replaced", call=call.started.call, by=str(event.source))
@@ -141,9 +141,7 @@ class _Referred:
         self._house.placing.place(routes, self, ring_s=_RING_S, extra=extra)
 
     def offer(self, route: Route) -> bytes:
-        local: LocalMedia = self._house.setup.local(
-            self._call.stream, route.hops[0], route.trunk
-        )
+        local: LocalMedia = self._house.setup.local(self._call.stream, route.hops[0], route.trunk)
         self._offer = offer(local)
         return self._offer.body
 
@@ -166,7 +164,7 @@ class _Referred:
             return
         house.live.move(call, attempt.dialog)
         call.begin_again(media.local)
-        call.stream.signalling = source.host
+        call.stream.signalled_from(source.host)
         call.agree(media)
         _log.info("sip.referred", call=call.started.call, to=str(source))
         house.endpoint.notify(self._caller, 200, "OK")

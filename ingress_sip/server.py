@@ -112,14 +112,19 @@ class SipServer:
         self._engine = MediaEngine(
             around.session,
             around.now_ms,
-            give_up=lambda call, why: self._live.give_up(call, why),
+            give_up=self._give_up,
             patience_s=config.bus_patience_s,
             pools=around.pools,
         )
         self._policy = Policy(config.trunks, around.secret, _token)
         self._limits = config.limits
         self._admission = Admission(
-            agents, self._policy, self._limits, config.media, self._shortage, loop.time
+            agents,
+            self._policy,
+            self._limits,
+            media=config.media,
+            shortage=self._shortage,
+            clock_s=loop.time,
         )
         self._endpoint = SipEndpoint(
             config.endpoint, policy=self._admission, limits=self._limits, handle=self._happened
@@ -150,7 +155,13 @@ class SipServer:
             self._endpoint, self._live, self._placing, self._setup, config.trunks.policy.refer
         )
         self._outbound = Outbound(
-            agents, self._placing, self._live, self._engine, self._setup, self._lack, self
+            agents,
+            self._placing,
+            self._live,
+            self._engine,
+            setup=self._setup,
+            shortage=self._lack,
+            doer=self,
         )
         self._admitting: set[DialogId] = set()
         self._one_of_few = asyncio.Semaphore(_AT_ONCE)
@@ -205,6 +216,9 @@ class SipServer:
         """Hang up a call that somebody had placed."""
         self._outbound.cancel(call)
 
+    def _give_up(self, call: CallId, why: Ending) -> None:
+        self._live.give_up(call, why)
+
     # What agents want done (ingress_sip.call.Doer)
 
     def hang_up(self, call: SipCall) -> None:
@@ -225,12 +239,14 @@ class SipServer:
         if isinstance(event, sip.AskAnswered):
             return
         call = self._live.of(event.dialog)
-        if call is None:
-            if isinstance(event, sip.ReinviteReceived):
-                self._endpoint.reject(event.dialog, 488)  # of a call that we only hand over
-            elif isinstance(event, sip.ReferReceived):
-                self._endpoint.answer_refer(event.dialog, 603)
-            return
+        if call is not None:
+            self._happened_in(call, event)
+        elif isinstance(event, sip.ReinviteReceived):
+            self._endpoint.reject(event.dialog, 488)  # in a call that we only hand over
+        elif isinstance(event, sip.ReferReceived):
+            self._endpoint.answer_refer(event.dialog, 603)
+
+    def _happened_in(self, call: SipCall, event: sip.Event) -> None:
         match event:
             case sip.InviteCancelled():
                 pass  # it is being opened: `accept` will say so, once the log has its first entry
@@ -246,8 +262,7 @@ class SipServer:
             case sip.ReinviteReceived():
                 self._reinvited(call, event)
             case sip.InfoReceived():
-                if (key := key_in(event.content_type, event.body)) is not None:
-                    call.key_told(*key)
+                call.keys_told(key_in(event.content_type, event.body))
             case sip.ReferReceived():
                 self._referrals.asked(call, event)
             case _:

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 from collections.abc import Callable
 from typing import Final
 
 import structlog
 
+from ingress_sip.rtp.dtls import Certificate, is_dtls
 from ingress_sip.rtp.parameters import MediaParameters
-from ingress_sip.rtp.protection import Protection
 from ingress_sip.rtp.receiver import HeardFrame, StreamQuality
 from ingress_sip.rtp.session import Identity, RtpSession
+from ingress_sip.sdp.security import Security
+from ingress_sip.securing import Securing
 from ingress_sip.sockets.udp import Address, RtpSocket
 
 _log = structlog.get_logger(__name__)
+#: An unfinished handshake is looked at so often, s.
+_HANDSHAKE_S: Final = 0.02
 _RANDOM: Final = secrets.SystemRandom()
 
 
@@ -29,6 +34,7 @@ class MediaStream:
         signalling: str,
         clock_ms: Callable[[], float],
         now_ms: Callable[[], float],
+        certificate: Certificate,
         tone_detection: bool = False,
     ) -> None:
         """`name` is for the log. `ours` is the address that we send from, `signalling` the host
@@ -40,6 +46,7 @@ class MediaStream:
         self._clock_ms = clock_ms
         self._now_ms = now_ms
         self._tone_detection = tone_detection
+        self._securing = Securing(name, certificate)
         self._socket: RtpSocket | None = None
         self._session: RtpSession | None = None
         self._told = False
@@ -49,29 +56,50 @@ class MediaStream:
         self._socket = socket
         socket.rtcp_receive = self.rtcp_received
 
-    def agree(self, parameters: MediaParameters, protection: Protection | None = None) -> None:
+    @property
+    def port(self) -> int:
+        """RTP's; RTCP's is one above."""
+        return self._socket.port if self._socket else 0
+
+    def signalled_from(self, host: str) -> None:
+        """The signalling comes from another host now: somebody else is the peer."""
+        self._signalling = host
+        if self._session is not None:
+            self._session.signalled_from(host)
+
+    def agree(self, parameters: MediaParameters, security: Security | None = None) -> None:
         """The first or a later offer/answer is done: media flows as it says."""
         now_ms = self._clock_ms()
+        self._securing.agree(security)
         if self._session is not None:
-            self._session.protection = protection
             self._session.renegotiate(parameters, now_ms)
-            return
-        self._session = RtpSession(
-            parameters,
-            Identity(
-                ssrc=secrets.randbits(32),
-                sequence=secrets.randbits(16),
-                timestamp=secrets.randbits(32),
-                cname=secrets.token_urlsafe(12),
-            ),
-            ours=self._ours,
-            signalling=self._signalling,
-            now_ms=now_ms,
-            epoch_ms=self._now_ms() - now_ms,
-            chance=_RANDOM.random,
-            protection=protection,
-            tone_detection=self._tone_detection,
-        )
+        else:
+            self._session = RtpSession(
+                parameters,
+                Identity(
+                    ssrc=secrets.randbits(32),
+                    sequence=secrets.randbits(16),
+                    timestamp=secrets.randbits(32),
+                    cname=secrets.token_urlsafe(12),
+                ),
+                ours=self._ours,
+                signalling=self._signalling,
+                now_ms=now_ms,
+                epoch_ms=self._now_ms() - now_ms,
+                chance=_RANDOM.random,
+                tone_detection=self._tone_detection,
+            )
+        self._session.protection = self._securing.protection
+        self._shake_hands()
+
+    async def secured(self, patience_s: float) -> bool:
+        """Wait until media may flow; False if the handshake has not ended by then."""
+        until_ms = self._clock_ms() + patience_s * 1000
+        while self._securing.waiting and self._clock_ms() < until_ms:
+            self._securing.tick()
+            self._shake_hands()
+            await asyncio.sleep(_HANDSHAKE_S)
+        return not self._securing.waiting
 
     @property
     def heard_ms(self) -> float | None:
@@ -80,13 +108,20 @@ class MediaStream:
 
     def rtp_received(self, datagram: bytes, source: Address) -> None:
         """Take a datagram that came on the port of RTP."""
-        if self._session is not None:
+        if self._session is None:
+            return
+        if is_dtls(datagram):
+            if self._session.may_be_peer(source):
+                self._securing.received(datagram)
+                self._session.protection = self._securing.protection
+                self._shake_hands(source)
+        elif not self._securing.waiting:
             self._session.rtp_received(datagram, source, self._clock_ms())
             self._tell_garbage(source)
 
     def rtcp_received(self, datagram: bytes, source: Address) -> None:
         """Take a datagram that came on the port of RTCP."""
-        if self._session is not None:
+        if self._session is not None and not self._securing.waiting:
             self._session.rtcp_received(datagram, source, self._clock_ms())
             self._tell_garbage(source)
 
@@ -100,9 +135,13 @@ class MediaStream:
 
     def say(self, payload: bytes | None) -> None:
         """Send the agent's 20 ms: 160 bytes of mu-law, None for silence."""
-        if self._session is not None:
+        if self._session is None:
+            return
+        if self._securing.waiting:
+            self._session.lapse()
+        else:
             self._session.say(payload, self._clock_ms())
-            self._flush()
+        self._flush()
 
     def lapse(self) -> None:
         """20 ms have passed in which nothing could be sent."""
@@ -126,11 +165,20 @@ class MediaStream:
     def close(self) -> None:
         """Say goodbye, and give the ports back."""
         if self._session is not None:
-            self._session.close(self._clock_ms())
+            if not self._securing.waiting:
+                self._session.close(self._clock_ms())
             self._flush()
         if self._socket is not None:
             self._socket.close()
             self._socket = None
+
+    def _shake_hands(self, to: Address | None = None) -> None:
+        """Send what the handshake has to say: to whom it came from, or where SDP says."""
+        session = self._session
+        for datagram in self._securing.datagrams_to_send():
+            where = to or (session.destination(self._clock_ms()) if session else None)
+            if where is not None and self._socket is not None:
+                self._socket.send(datagram, where)
 
     def _flush(self) -> None:
         session = self._session

@@ -4,7 +4,7 @@
     attended   hold the caller, call the target ourselves; once it answers, REFER with a Replaces
                that hands our call with the target over to the caller's side
 
-In the end the caller speaks to somebody else and our call is over; or the agent has the caller back.
+In the end the caller speaks to somebody else and our call is over; or the agent has it back.
 """
 
 from __future__ import annotations

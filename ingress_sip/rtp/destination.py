@@ -36,6 +36,14 @@ class Destination:
         self._rtp, self._rtcp = self._reachable(rtp), self._reachable(rtcp)
         self._since_ms = now_ms
 
+    def signalled_from(self, host: str) -> None:
+        """The signalling comes from another host now."""
+        self._signalling = host
+
+    def names(self, host: str) -> bool:
+        """Is this the host of the signalling, or of the SDP?"""
+        return host == self._signalling or (self._rtp is not None and host == self._rtp[0])
+
     def rtp(self, source: Address | None, now_ms: float) -> Address | None:
         """Where RTP goes. `source` is where the peer's comes from, if any did."""
         return source or self._announced(self._rtp, now_ms)

@@ -118,6 +118,10 @@ class RtpReceiver:
         """Does the peer say, by telephone-event, that a key is held?"""
         return any(reader.pressed for reader in self._digits.values())
 
+    def signalled_from(self, host: str) -> None:
+        """The peer's signalling comes from another host now."""
+        self._lock.signalled_from(host)
+
     def renegotiate(self, parameters: MediaParameters) -> None:
         """Take the outcome of another offer/answer. What is buffered is still played."""
         self._parameters = parameters

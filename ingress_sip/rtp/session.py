@@ -125,6 +125,19 @@ class RtpSession:
                 clock_rate=parameters.encoding.clock_rate,
             )
 
+    def signalled_from(self, host: str) -> None:
+        """The peer's signalling comes from another host now."""
+        self._destination.signalled_from(host)
+        self._receiver.signalled_from(host)
+
+    def may_be_peer(self, source: Address) -> bool:
+        """Could a handshake from there be the peer's? Its host is the audio's, SDP's or SIP's."""
+        return self._is_peers(source) or self._destination.names(source[0])
+
+    def destination(self, now_ms: float) -> Address | None:
+        """Where RTP goes; None while that is nowhere."""
+        return self._destination.rtp(self._receiver.source, now_ms)
+
     def rtp_received(self, datagram: bytes, source: Address, now_ms: float) -> None:
         """Take what came on the port of RTP."""
         if is_rtcp(datagram):

@@ -74,6 +74,10 @@ class SourceLock:
             self._left, self.address, self._waiting_since_ms = self.address, None, None
         self.announced = address
 
+    def signalled_from(self, host: str) -> None:
+        """The signalling comes from another host now."""
+        self._signalling = host
+
     def alive(self, address: Address, arrival_ms: float) -> None:
         """Note a packet that is no audio: keep-alives (RFC 6263), RTCP on the RTP port."""
         if address == self.address:

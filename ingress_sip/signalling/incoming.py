@@ -38,7 +38,10 @@ class Incoming:
     """INVITEs from outside. They come in checked; refusals go out as SipError."""
 
     def __init__(
-        self, sessions: Sessions, screen: Callable[[Request, Hop, float], object], reliability: Reliability
+        self,
+        sessions: Sessions,
+        screen: Callable[[Request, Hop, float], object],
+        reliability: Reliability,
     ) -> None:
         self.draining = False
         self._sessions = sessions

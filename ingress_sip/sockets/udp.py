@@ -119,18 +119,21 @@ class RtpPorts:
         self._even = range(first + first % 2, last, 2)
         self._next = secrets.randbelow(len(self._even) or 1)
 
-    async def open(self, receive: Receive, *, host: str | None = None) -> RtpSocket:
-        """Bind the next free pair, on another address of ours if `host` names one.
+    async def open(self, receive: Receive, *, towards: str = "") -> RtpSocket:
+        """Bind the next free pair, of the address family that reaches the host `towards`.
 
         Raises:
             NoPortError
         """
+        # A socket bound to all of one family's addresses reaches nobody of the other.
+        is_any = self._host in ("0.0.0.0", "::")  # noqa: S104  # compared, not bound
+        host = ("::" if ":" in towards else "0.0.0.0") if is_any and towards else self._host  # noqa: S104
         for _ in self._even:
             port = self._even[self._next]
             self._next = (self._next + 1) % len(self._even)
             pair = RtpSocket(receive)
             with suppress(OSError):  # taken by another process: try the next
-                await pair.bind(host or self._host, port)
+                await pair.bind(host, port)
                 return pair
         raise NoPortError(f"no free RTP port in {self._even.start}-{self._even.stop}")
 
