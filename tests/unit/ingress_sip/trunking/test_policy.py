@@ -55,9 +55,13 @@ class Gate:
     ) -> Request:
         self.source = Hop(transport, host, 5060, 4)
         fields = [
-            ("From", f"<{caller}>"), ("To", f"<{to or f'sip:{number}@us'}>"), ("Call-ID", self.token()),
-            ("CSeq", f"1 {method}"), ("Contact", "<sip:phone@10.0.0.1>"), *headers,
-        ]  # fmt: skip
+            ("From", f"<{caller}>"),
+            ("To", f"<{to or f'sip:{number}@us'}>"),
+            ("Call-ID", self.token()),
+            ("CSeq", f"1 {method}"),
+            ("Contact", "<sip:phone@10.0.0.1>"),
+            *headers,
+        ]
         return Request(method, parse_uri(f"sip:{number}@us"), headers=Headers(fields))
 
     def admit(self, host: str = STRANGER, **what: Any) -> Admitted:
