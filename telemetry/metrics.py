@@ -27,6 +27,11 @@ CALLS_REFUSED = Counter(
     "INVITEs refused: lines, pool_full, pool_late, pool_missing, ports, bus, no_agent, media.",
     ["reason"],
 )
+SIP_DROPPED = Counter(
+    "pipeline_sip_dropped_total",
+    "SIP messages that got no answer: rate, beginnings (too many of them), unknown (the caller).",
+    ["reason"],
+)
 STAGE_DURATION = Histogram(
     "pipeline_stage_duration_seconds",
     "One stage of a turn (calls/timing.py names them).",

@@ -99,6 +99,10 @@ class Settings(BaseSettings):
     """The agents' file. Without it: agents.yaml in the working directory, else the worked example
     that comes with Trunkline."""
 
+    trunks: Annotated[Path | None, Field(examples=["/etc/trunkline/trunks.yaml"])] = None
+    """The trunks' file: who may call, where calls go out, which phones register here. Without it
+    anybody may call, nothing is registered, and no phone can register."""
+
     admin_password: Annotated[SecretStr | None, Field(examples=["a long passphrase"])] = None
     """The dashboard's password. Without it one is made on first start and printed once."""
 
@@ -195,6 +199,8 @@ class Settings(BaseSettings):
             here = Path("agents.yaml")
             object.__setattr__(self, "agents", here if here.exists() else EXAMPLE_AGENTS)
         object.__setattr__(self, "agents", self.agents.expanduser().absolute())
+        if self.trunks is not None:
+            object.__setattr__(self, "trunks", self.trunks.expanduser().absolute())
         return self
 
     @property

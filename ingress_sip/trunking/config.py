@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import fnmatch
 import ipaddress
+import re
 from typing import Annotated, Literal
 
 from pydantic import (
@@ -24,6 +25,8 @@ from ingress_sip.signalling.errors import SipError
 from ingress_sip.signalling.uri import SipUri, parse_uri
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
 
 
 def _uri(text: str) -> str:
@@ -55,13 +58,19 @@ def _networks(value: object) -> object:
     return tuple(found)
 
 
+def _variable(text: str) -> str:
+    if not _VARIABLE.fullmatch(text):  # it may be the password itself: do not show it
+        raise ValueError("write the name of the variable that holds it, like ACME_PASSWORD")
+    return text
+
+
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")]
 #: The user part of a SIP URI, unescaped. No blanks, quotes or brackets.
 User = Annotated[str, StringConstraints(pattern=r"^[^\s\"<>@:;?\x00-\x1f]{1,128}$")]
 Host = Annotated[
     str, StringConstraints(pattern=r"^([A-Za-z0-9][A-Za-z0-9._-]*|\[[0-9A-Fa-f:.]+\])$")
 ]
-Variable = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,127}$")]
+Variable = Annotated[str, AfterValidator(_variable)]
 #: A number or user as it is dialled.
 Dialled = Annotated[str, StringConstraints(pattern=r"^[+]?[\w.*#-]{0,64}$")]
 Pattern = Annotated[str, StringConstraints(min_length=1, max_length=128)]
@@ -118,7 +127,8 @@ class Trunk(_Frozen):
     auth: Account | None = None
     #: Addresses that it calls from, besides those that its name leads to.
     allow: Networks = ()
-    #: Let it call only after it has answered a challenge; from anywhere, unless `allow` says where.
+    #: Let it call only after it has answered a challenge. Without `allow` it may then call from
+    #: anywhere too, where `unknown_callers` is reject: nobody else is challenged otherwise.
     inbound_auth: Account | None = None
     #: Where its calls name the number called: the Request-URI, To, or P-Called-Party-ID.
     called_in: Literal["request", "to", "p-called-party-id"] = "request"
@@ -213,6 +223,9 @@ class Rules(_Frozen):
 
     #: A caller who is neither a trunk nor a phone: take the call, refuse it, or do not answer.
     unknown_callers: Literal["accept", "reject", "silent"] = "reject"
+    #: Patterns of the numbers and URIs that a caller may have us call in its place (REFER). None by
+    #: default: whoever may call us could have us call at our cost.
+    refer: tuple[Pattern, ...] = ()
     #: Calls at once to a number of ours.
     max_calls_per_number: dict[Pattern, Annotated[int, Field(ge=1, le=10_000)]] = Field(
         default_factory=dict
@@ -225,16 +238,6 @@ class Trunks(_Frozen):
     trunks: tuple[Trunk, ...] = ()
     phones: Phones | None = None
     policy: Rules = Rules()
-
-    @model_validator(mode="after")
-    def _reachable(self) -> Trunks:
-        for trunk in self.trunks:
-            if trunk.inbound_auth and not trunk.allow and self.policy.unknown_callers != "reject":
-                raise ValueError(
-                    f"trunk {trunk.name!r} is known by its password alone, which only"
-                    " `unknown_callers: reject` asks for; set that, or give the trunk an `allow`"
-                )
-        return self
 
     @model_validator(mode="after")
     def _users_differ(self) -> Trunks:

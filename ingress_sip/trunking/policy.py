@@ -1,7 +1,7 @@
 """Who calls: a trunk, a phone of ours, or a stranger; and whether that call may come in.
 
-A trunk is known by its address, by a password, or by both; a phone by its password, or by the hop
-it registered from. Every check costs the same, whoever asks.
+A trunk is known by its address, by a password, or by both; a phone by its password, or by the
+connection that it registered on. Every check costs the same, whoever asks.
 """
 
 from __future__ import annotations
@@ -122,13 +122,29 @@ class Policy:
         user = self._digest.verify(request, source.host, now)
         return self.registrar.register(request, user, source, now)
 
+    def is_silent_to(self, request: Request, source: Hop, now: float) -> bool:
+        """Is whoever asks this a stranger, whom nothing is to be answered?
+
+        Not who may be asked for a password: `admit` and `register` see to these.
+        """
+        if self._unknown != "silent" or self.addresses.trunks_at(source.host):
+            return False
+        if self.registrar and self.registrar.user_at(source, now) is not None:
+            return False
+        if self._digest is None:
+            return True
+        claims = request.to if request.method == "REGISTER" else request.from_
+        return "Authorization" not in request.headers and not self._is_ours(claims.uri)
+
     def is_trunk(self, host: str) -> bool:
         """Is this a trunk's address? Its messages are no flood."""
         return bool(self.addresses.trunks_at(host))
 
     def _who(self, invite: Request, source: Hop, now: float) -> Admitted:
         claimed = invite.from_.uri.user
-        if self.registrar and self.registrar.is_from(claimed, source, now):
+        bound = self.registrar is not None and self.registrar.is_from(claimed, source, now)
+        if bound and source.transport.is_reliable:
+            # Whoever holds the connection has registered on it; a datagram may come from anybody.
             return Admitted(invite.uri.user, user=claimed)
         here = self.addresses.trunks_at(source.host)
         if here:
@@ -139,7 +155,7 @@ class Policy:
             if caller.trunk not in here:
                 raise SipError(403, "Forbidden")
             return caller
-        if self._is_to_prove(invite):
+        if self._is_to_prove(invite, bound=bound):
             caller = self._caller(invite, source, now)
             if caller.trunk is not None and caller.trunk.allow:
                 raise SipError(403, "Forbidden")  # the right password from the wrong place
@@ -150,11 +166,11 @@ class Policy:
             raise SilenceError
         raise SipError(403, "Forbidden")
 
-    def _is_to_prove(self, invite: Request) -> bool:
+    def _is_to_prove(self, invite: Request, *, bound: bool) -> bool:
         """Is a stranger asked for a password?"""
         if self._digest is None:
             return False
-        if self._unknown == "reject" or "Authorization" in invite.headers:
+        if self._unknown == "reject" or bound or "Authorization" in invite.headers:
             return True
         claimed = invite.from_.uri
         # Silent: whoever knows our name is answered, and is told nothing of our users.

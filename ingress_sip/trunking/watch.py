@@ -83,6 +83,7 @@ class TrunkWatch:
         self._dead: frozenset[Hop] = frozenset()
         self._asked = False  # some address has answered, or failed to
         self._unresolved = ""
+        self._leaving = False
         self._next_look: float | None = means.clock()
         self._tasks: set[asyncio.Task[None]] = set()
         self._digest = self._digest_of(trunk.registration)
@@ -127,6 +128,7 @@ class TrunkWatch:
 
     async def leave(self) -> None:
         """Unregister, and wait for the answer. What is under way is waited for first."""
+        self._leaving = True
         self._next_look = None
         self._step(Input.DRAIN)
         while self._registration and self._registration.state is not State.LEFT and self._tasks:
@@ -156,14 +158,9 @@ class TrunkWatch:
             elif self.trunk.options_s:
                 self._answered(self._dead, 503, self._unresolved)
         finally:
-            if not self._left:
+            if not self._leaving:
                 self._next_look = self._means.clock() + (self.trunk.options_s or _LOOK_S)
             self._note()
-
-    @property
-    def _left(self) -> bool:
-        registration = self._registration
-        return registration is not None and registration.state in (State.LEAVING, State.LEFT)
 
     async def _resolve(self) -> None:
         try:
@@ -197,9 +194,9 @@ class TrunkWatch:
 
     def _options(self, hop: Hop) -> Ask:
         target = self.trunk.target
-        ours = SipUri.of(self.trunk.from_domain or target.host, user=self.trunk.caller)
-        # A challenge is as good a sign of life as any.
-        return Ask("OPTIONS", target, NameAddr(target), NameAddr(ours), (hop,))
+        ours = self._us(self.trunk.caller, self.trunk.from_domain)
+        # A challenge is as good a sign of life as any: without a digest.
+        return Ask("OPTIONS", target, NameAddr(target), ours, (hop,))
 
     # -- are we registered?
 
@@ -234,10 +231,7 @@ class TrunkWatch:
         self._bound_at = hops[0]
         ours = self.trunk.registration
         assert ours is not None
-        domain = ours.domain or self.trunk.target.host
-        address = NameAddr(
-            replace(SipUri.of(domain, user=ours.user), scheme=self.trunk.target.scheme)
-        )
+        address = self._us(ours.user, ours.domain)
         ask = Ask(
             "REGISTER",
             register.uri,
@@ -259,6 +253,11 @@ class TrunkWatch:
         return SipUri(target.scheme, None, ours.domain, None, target.params)
 
     # -- both
+
+    def _us(self, user: str, domain: str | None) -> NameAddr:
+        target = self.trunk.target
+        uri = SipUri.of(domain or target.host, user=user)
+        return NameAddr(replace(uri, scheme=target.scheme))
 
     async def _ask(self, ask: Ask) -> Response:
         try:
@@ -296,7 +295,7 @@ class TrunkWatch:
         if not changed:
             return
         self._show()
-        tell = _log.info if after.is_usable or self._left else _log.warning
+        tell = _log.info if after.is_usable or self._leaving else _log.warning
         tell(
             "trunk.changed", trunk=after.name, registered=after.registered,
             reachable=after.reachable, status=after.status, reason=after.reason,
