@@ -130,6 +130,13 @@ def test_late_packets_and_other_streams_are_welcome() -> None:
     assert peer.unprotect(us.protect(other)) == other
 
 
+def test_packets_may_be_late_for_as_long_as_any_buffer_waits() -> None:
+    us, peer = pair()
+    late = us.protect(rtp(1))
+    peer.unprotect(us.protect(rtp(1001)))
+    assert peer.unprotect(late) == rtp(1)
+
+
 def test_a_replayed_packet_is_refused() -> None:
     us, peer = pair()
     secret, report = us.protect(rtp(1)), us.protect_rtcp(REPORT)
@@ -173,6 +180,9 @@ def test_streams_without_end_are_refused() -> None:
     with pytest.raises(RtpError):
         peer.unprotect(us.protect(rtp(1, ssrc=MAX_STREAMS)))
     assert peer.unprotect(us.protect(rtp(2, ssrc=3))) == rtp(2, ssrc=3)
+    us.rekey(SrtpKeys(CM_80, key(CM_80, 50), key(CM_80, 100)))
+    peer.rekey(SrtpKeys(CM_80, key(CM_80, 100), key(CM_80, 50)))
+    assert peer.unprotect(us.protect(rtp(1, ssrc=MAX_STREAMS))) == rtp(1, ssrc=MAX_STREAMS)
 
 
 # -- other keys in mid-call

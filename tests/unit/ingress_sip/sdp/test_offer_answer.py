@@ -321,6 +321,11 @@ def test_where_rtcp_goes(lines: tuple[str, ...], mux: bool, rtcp: tuple[str, int
     assert (("rtcp-mux", None) in parse_sdp(result.body).media[0].attributes) is mux
 
 
+def test_mux_is_ours_to_offer() -> None:
+    result = offer(LOCAL).accept(offered("m=audio 5000 RTP/AVP 0", "a=rtcp-mux"))
+    assert (result.rtcp_mux, result.rtcp_remote) == (False, ("192.0.2.7", 5001))
+
+
 def test_no_rtcp_above_the_last_port() -> None:
     assert answer(offered("m=audio 65535 RTP/AVP 0"), LOCAL).rtcp_remote is None
 
