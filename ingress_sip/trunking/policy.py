@@ -129,11 +129,11 @@ class Policy:
         """
         if self._unknown != "silent" or self.addresses.trunks_at(source.host):
             return False
-        if self.registrar and self.registrar.user_at(source, now) is not None:
-            return False
+        claims = request.to if request.method == "REGISTER" else request.from_
         if self._digest is None:
             return True
-        claims = request.to if request.method == "REGISTER" else request.from_
+        if self.registrar and self.registrar.is_from(claims.uri.user, source, now):
+            return False
         return "Authorization" not in request.headers and not self._is_ours(claims.uri)
 
     def is_trunk(self, host: str) -> bool:
