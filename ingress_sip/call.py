@@ -78,7 +78,7 @@ class SipCall:
     # The session
 
     def answer(self, offered: bytes) -> Negotiated:
-        """What a first or later offer of the peer's comes to; use it by `agree`. Raises SdpError."""
+        """What an offer of the peer's comes to; use it by `agree`. Raises SdpError."""
         if self.agreed is None:
             return answer(offered, self.local)
         return self.agreed.answer(offered, self.local)

@@ -10,8 +10,8 @@ from datetime import UTC, datetime
 from ingress_sip.endpoint import SipEndpoint
 from ingress_sip.rtp.dtls import Certificate
 from ingress_sip.sdp.codecs import CODECS, PCMA, PCMU, Codec
-from ingress_sip.sdp.fingerprint import Fingerprint
 from ingress_sip.sdp.crypto import KEY_MATERIAL
+from ingress_sip.sdp.fingerprint import Fingerprint
 from ingress_sip.sdp.offer_answer import LocalMedia
 from ingress_sip.sdp.security import LocalSecurity, MediaSecurity
 from ingress_sip.signalling.routing import Hop, Transport

@@ -8,6 +8,7 @@ from typing import Annotated, NamedTuple
 from pydantic import BeforeValidator, PlainSerializer
 
 _ADDRESS = re.compile(r"(?P<host>\[[0-9A-Fa-f:.%]+\]|[^\s:\[\]/]+):(?P<port>\d{1,5})")
+_CODECS = ("PCMU", "PCMA", "G722", "opus")
 _LAST_PORT = 65535
 
 
@@ -98,6 +99,22 @@ def parse_port_range(text: object) -> PortRange:
     return ports
 
 
+def parse_codecs(text: object) -> tuple[str, ...]:
+    """Read "PCMU,opus".
+
+    Raises:
+        ValueError: one of them is none of ours, or there is none.
+    """
+    if isinstance(text, tuple):
+        return text
+    known = {name.lower(): name for name in _CODECS}
+    named = [name.strip().lower() for name in str(text).split(",") if name.strip()]
+    if not named or not set(named) <= known.keys():
+        raise ValueError(f"write some of {', '.join(_CODECS)}, separated by commas")
+    return tuple(dict.fromkeys(known[name] for name in named))
+
+
 HttpAddress = Annotated[HostPort, BeforeValidator(parse_host_port), PlainSerializer(str)]
 SipAddress = Annotated[SipListen, BeforeValidator(parse_sip_listen), PlainSerializer(str)]
+SipCodecs = Annotated[tuple[str, ...], BeforeValidator(parse_codecs), PlainSerializer(",".join)]
 RtpPorts = Annotated[PortRange, BeforeValidator(parse_port_range), PlainSerializer(str)]

@@ -24,7 +24,15 @@ from pydantic_settings import (
 )
 
 from trunkline.errors import UserError
-from trunkline.listen import HostPort, HttpAddress, PortRange, RtpPorts, SipAddress, SipListen
+from trunkline.listen import (
+    HostPort,
+    HttpAddress,
+    PortRange,
+    RtpPorts,
+    SipAddress,
+    SipCodecs,
+    SipListen,
+)
 
 PREFIX = "TRUNKLINE_"
 CONFIG_VARIABLE = "TRUNKLINE_CONFIG"
@@ -99,6 +107,21 @@ class Settings(BaseSettings):
     """The agents' file. Without it: agents.yaml in the working directory, else the worked example
     that comes with Trunkline."""
 
+    sip_codecs: Annotated[SipCodecs, Field(examples=["PCMU,PCMA,G722,opus"])] = ("PCMU", "PCMA")
+    """Codecs that callers may speak who come by no trunk, in the order in which we offer them:
+    PCMU, PCMA, G722, opus. Audio is 8 kHz on the bus whichever it is."""
+
+    sip_srtp: Annotated[Literal["off", "allowed", "required"], Field()] = "allowed"
+    """SRTP with callers who come by no trunk: never, with whoever offers it (by SDES or DTLS), or
+    with all, where others get 488."""
+
+    sip_session_timer_seconds: Annotated[int, Field(ge=0, le=86_400, examples=[1800])] = 1800
+    """How often a call is asked whether it still lives, s (RFC 4028); 0 for never, unless a peer
+    wants it. The least is 90."""
+
+    sip_tone_detection: Annotated[bool, Field()] = False
+    """Also take keys by their tones in the audio, for callers whose phones send no RFC 4733."""
+
     trunks: Annotated[Path | None, Field(examples=["/etc/trunkline/trunks.yaml"])] = None
     """The trunks' file: who may call, where calls go out, which phones register here. Without it
     anybody may call, nothing is registered, and no phone can register."""
@@ -162,6 +185,13 @@ class Settings(BaseSettings):
             env_settings,
             TomlConfigSettingsSource(settings_cls, toml_file=config_file()),
         )
+
+    @field_validator("sip_session_timer_seconds")
+    @classmethod
+    def _least_timer(cls, value: int) -> int:
+        if 0 < value < 90:  # RFC 4028 section 4
+            raise ValueError("write 90 or more, or 0 for never")
+        return value
 
     @field_validator("data_dir")
     @classmethod

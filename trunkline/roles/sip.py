@@ -6,51 +6,90 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+from bus.dialling import Dialling
 from bus.pools import PoolWatch
 from bus.session import BusSession
 from bus.tasks import stop
-from ingress_sip.server import SipConfig, SipServer
+from ingress_sip.endpoint import EndpointConfig
+from ingress_sip.media_setup import MediaConfig, codecs_of
+from ingress_sip.sdp.security import MediaSecurity
+from ingress_sip.server import SipConfig, SipServer, Surroundings
+from ingress_sip.signalling.session_timer import TimerPolicy
+from ingress_sip.sockets.resolver import Resolver
+from ingress_sip.sockets.tls import TlsError, TlsFiles
+from ingress_sip.trunking.config import Trunks
 from trunkline.agents_file import load_agents
 from trunkline.errors import UserError
 from trunkline.roles.running import Running, now_ms
 from trunkline.settings import Settings
+from trunkline.trunks_file import load_trunks
 
 
-@asynccontextmanager
-async def start(settings: Settings, session: BusSession) -> AsyncIterator[Running]:
-    agents = load_agents(settings.agents)
-    config = SipConfig(
-        host=settings.sip_listen.host,
-        port=settings.sip_listen.port,
+def config_of(settings: Settings, trunks: Trunks) -> SipConfig:
+    """What the settings and the trunks' file come to."""
+    phones = trunks.phones
+    tls = TlsFiles(settings.sip_tls_certificate, settings.sip_tls_key, settings.sip_tls_ca)
+    return SipConfig(
+        endpoint=EndpointConfig(
+            listen=tuple(settings.sip_listen),
+            public_address=settings.public_address,
+            tls=tls,
+            timers=TimerPolicy(settings.sip_session_timer_seconds),
+            domains=frozenset((phones.realm, *phones.domains)) if phones else frozenset(),
+        ),
+        rtp_host=settings.sip_listen[0].host,
         rtp_first=settings.rtp_ports.first,
         rtp_last=settings.rtp_ports.last,
-        public_address=settings.public_address,
+        media=MediaConfig(
+            codecs_of(settings.sip_codecs),
+            MediaSecurity(settings.sip_srtp),
+            settings.sip_tone_detection,
+        ),
+        trunks=trunks,
         max_calls=settings.max_calls,
         max_call_s=settings.max_call_seconds,
         drain_s=settings.drain_seconds,
         bus_patience_s=settings.bus_patience_seconds,
     )
-    clock_s = asyncio.get_running_loop().time
+
+
+@asynccontextmanager
+async def start(settings: Settings, session: BusSession) -> AsyncIterator[Running]:
+    agents = load_agents(settings.agents)
+    trunks = load_trunks(settings.trunks, settings.secret)
     pools = PoolWatch(
         session.redis,
         session.presence,
-        clock_s,
+        asyncio.get_running_loop().time,
         grace_s=settings.pool_grace_seconds,
         max_lag_s=settings.max_lag_seconds,
     )
-    server = SipServer(config, agents, session, now_ms, pools)
+    resolver = Resolver()
+    around = Surroundings(session, now_ms, settings.secret, resolver.resolve, pools)
+    try:
+        server = SipServer(config_of(settings, trunks), agents, around)
+    except TlsError as error:
+        raise UserError(str(error)) from error
     watching = asyncio.create_task(pools.run(), name="pool watch")
     try:
         await server.start()
     except OSError as error:
         await stop(watching)
         raise UserError(
-            f"cannot listen on {settings.sip_listen}: {error}; "
-            "free the port or set TRUNKLINE_SIP_LISTEN"
+            f"cannot listen: {error}; free the port or set TRUNKLINE_SIP_LISTEN"
         ) from error
-    host, port = server.address
+    dialling = Dialling(session, lease_ms=settings.lease_ms)
+    await dialling.serve(server.place, server.cancel)
+    telling = asyncio.create_task(server.tell_state(), name="trunk state")
+
+    async def drain() -> None:
+        await dialling.drain()
+        await server.drain()
+
     try:
-        yield Running({"sip": f"udp:{host}:{port}"}, lambda: server.calls, server.drain)
+        listening = " ".join(str(listen) for listen in server.listening)
+        yield Running({"sip": listening}, lambda: server.calls, drain)
     finally:
+        await stop(telling)
         await server.stop()
         await stop(watching)

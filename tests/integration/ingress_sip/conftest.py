@@ -10,7 +10,11 @@ import pytest
 
 from bus.pools import PoolWatch
 from bus.session import BusSession
-from ingress_sip.server import SipConfig, SipServer
+from ingress_sip.endpoint import EndpointConfig
+from ingress_sip.server import SipConfig, SipServer, Surroundings
+from ingress_sip.signalling.routing import Transport
+from ingress_sip.sockets.resolver import Resolver
+from ingress_sip.sockets.transports import Listen
 from tests.integration.ingress_sip.phone import (
     AGENTS,
     Phone,
@@ -19,14 +23,29 @@ from tests.integration.ingress_sip.phone import (
 )
 
 
+#: What the environment holds.
+SECRETS = {"ALICE_PASSWORD": "alice's own", "TRUNK_PASSWORD": "the trunk's"}
+
+
+def now_ms() -> float:
+    return time.time() * 1000
+
+
 @pytest.fixture
 async def start_server(session: BusSession) -> AsyncIterator[StartServer]:
     servers: list[SipServer] = []
 
     async def started(pools: PoolWatch | None = None, **options: Any) -> SipServer:
-        usual = {"rtp_first": 42_000, "rtp_last": 42_200, "drain_s": 0.0}
-        config = SipConfig("127.0.0.1", 0, **{**usual, **options})
-        server = SipServer(config, AGENTS, session, lambda: time.time() * 1000, pools)
+        listen = (Listen(Transport.UDP, "127.0.0.1", 0),)
+        usual = {
+            "endpoint": EndpointConfig(listen),
+            "rtp_host": "127.0.0.1",
+            "rtp_first": 42_000,
+            "rtp_last": 42_200,
+            "drain_s": 0.0,
+        }
+        around = Surroundings(session, now_ms, SECRETS.get, Resolver().resolve, pools)
+        server = SipServer(SipConfig(**{**usual, **options}), AGENTS, around)
         await server.start()
         servers.append(server)
         return server

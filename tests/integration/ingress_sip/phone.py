@@ -60,7 +60,7 @@ class Phone:
     """A caller: writes its requests by hand and reads the answers with the parser."""
 
     def __init__(self, server: SipServer, sip: Port, rtp: Port) -> None:
-        self.server = server.address
+        self.server = (server.listening[0].host, server.listening[0].port)
         self.sip = sip
         self.rtp = rtp
         self.call_id = f"call-{sip.number}"

@@ -168,14 +168,14 @@ async def test_a_drain_waits_for_a_call_that_is_just_being_let_in(
     server = await start_server(drain_s=10.0)
     phone = await new_phone(server)
     coming, go = asyncio.Event(), asyncio.Event()
-    really = server._ports.open
+    really = server._setup._ports.open
 
     async def slow(receive: Any) -> Any:
         coming.set()
         await go.wait()
         return await really(receive)
 
-    monkeypatch.setattr(server._ports, "open", slow)
+    monkeypatch.setattr(server._setup._ports, "open", slow)
     phone.send("INVITE", body=phone.sdp())
     await coming.wait()
     draining = asyncio.create_task(server.drain())
@@ -250,7 +250,7 @@ async def test_a_call_that_comes_back_from_a_long_hold_is_given_time_to_speak(
 ) -> None:
     phone = await new_phone(server)
     await phone.dial()
-    [call] = server._calls.values()
+    [call] = server._live
     phone.send("INVITE", body=phone.sdp(direction="inactive"), cseq=2)
     await phone.final(2)
     phone.ack(2)
