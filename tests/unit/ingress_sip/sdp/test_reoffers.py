@@ -154,6 +154,13 @@ def test_an_offer_anew_names_all_codecs_under_numbers_that_keep_their_meaning() 
     assert media.formats == ("0", "8", "9", "100", "96", "111")
 
 
+def test_a_number_of_ours_stays_where_the_peer_has_another() -> None:
+    local = replace(LOCAL, codecs=(OPUS,))
+    agreed = offer(local).accept(sdp("m=audio 5000 RTP/AVP 96", "a=rtpmap:96 opus/48000/2"))
+    assert agreed.payload_type == 96
+    assert parse_sdp(agreed.offer().body).media[0].formats == ("111", "110")
+
+
 def test_other_codecs_of_ours_make_a_whole_new_offer(agreed: Negotiated) -> None:
     pending = agreed.offer_again(replace(LOCAL, codecs=(OPUS, G722, PCMA)))
     said = parse_sdp(pending.body)
