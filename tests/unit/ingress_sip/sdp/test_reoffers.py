@@ -70,6 +70,16 @@ def test_hold_and_resume_of_ours(agreed: Negotiated) -> None:
     assert answered.answer(sdp(*AUDIO)).direction is Direction.SENDRECV
 
 
+def test_what_we_want_may_come_as_a_whole(agreed: Negotiated) -> None:
+    wanted = replace(LOCAL, direction=Direction.INACTIVE)
+    pending = agreed.offer_again(wanted)
+    assert pending.body == agreed.offer_again(direction=Direction.INACTIVE).body
+    # Of a peer's hold a mere move says nothing: it is told again as it was.
+    held = agreed.answer(sdp("m=video 0 RTP/AVP 31", *AUDIO, "a=sendonly"))
+    moved = parse_sdp(held.offer_again(replace(LOCAL, port=41000)).body)
+    assert moved.media[1].attributes[-1] == ("recvonly", None)
+
+
 def test_a_peer_that_does_not_understand_hold_is_on_hold(agreed: Negotiated) -> None:
     hold = agreed.offer_again(direction=Direction.SENDONLY)
     held = hold.accept(sdp("m=video 0 RTP/AVP 31", *AUDIO, "a=sendrecv"))
