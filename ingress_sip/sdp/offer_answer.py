@@ -134,6 +134,8 @@ class Negotiated:
         local = local or self.local
         if direction is not None:
             local = replace(local, direction=direction)
+        elif local.direction is not self.local.direction:
+            direction = local.direction
         if (local.codecs, local.ptime) != (self.local.codecs, self.local.ptime):
             return self.offer(local)
         line = replace(self.ours.media[self.place], port=local.port)

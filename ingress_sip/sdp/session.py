@@ -18,7 +18,7 @@ MAX_FORMATS = 128  # of one m= line: as many as there are payload types
 
 Attribute = tuple[str, str | None]
 
-_LINE_RE = re.compile(r"([a-z])=(.*)", re.DOTALL)
+_LINE_RE = re.compile(r"([a-z])=([^\0]*)")  # RFC 8866 9: a byte-string has no NUL
 _MEDIA_RE = re.compile(r"(\S+) ([0-9]{1,5})(?:/[0-9]{1,5})? (\S+)((?: +\S+)*) *")
 _RTPMAP_RE = re.compile(r"([0-9]{1,3}) +([^/ ]+)/([0-9]{1,6})(?:/([0-9]{1,3}))? *")
 _HOST_RE = re.compile(r"[A-Za-z0-9.\-]+")

@@ -1,6 +1,6 @@
 """DTLS-SRTP: two endpoints against each other, and whoever meddles.
 
-What is lost is sent again by OpenSSL's own clock: tests/integration/test_dtls_loss.py waits for it.
+What is lost is sent again by OpenSSL's own clock, which test_dtls_loss.py waits for.
 """
 
 from __future__ import annotations

@@ -70,6 +70,16 @@ def test_hold_and_resume_of_ours(agreed: Negotiated) -> None:
     assert answered.answer(sdp(*AUDIO)).direction is Direction.SENDRECV
 
 
+def test_what_we_want_may_come_as_a_whole(agreed: Negotiated) -> None:
+    wanted = replace(LOCAL, direction=Direction.INACTIVE)
+    pending = agreed.offer_again(wanted)
+    assert pending.body == agreed.offer_again(direction=Direction.INACTIVE).body
+    # Of a peer's hold a mere move says nothing: it is told again as it was.
+    held = agreed.answer(sdp("m=video 0 RTP/AVP 31", *AUDIO, "a=sendonly"))
+    moved = parse_sdp(held.offer_again(replace(LOCAL, port=41000)).body)
+    assert moved.media[1].attributes[-1] == ("recvonly", None)
+
+
 def test_a_peer_that_does_not_understand_hold_is_on_hold(agreed: Negotiated) -> None:
     hold = agreed.offer_again(direction=Direction.SENDONLY)
     held = hold.accept(sdp("m=video 0 RTP/AVP 31", *AUDIO, "a=sendrecv"))
@@ -152,6 +162,13 @@ def test_an_offer_anew_names_all_codecs_under_numbers_that_keep_their_meaning() 
     assert 101 not in meanings
     assert meanings[96] == ("telephone-event", 8000)
     assert media.formats == ("0", "8", "9", "100", "96", "111")
+
+
+def test_a_number_of_ours_stays_where_the_peer_has_another() -> None:
+    local = replace(LOCAL, codecs=(OPUS,))
+    agreed = offer(local).accept(sdp("m=audio 5000 RTP/AVP 96", "a=rtpmap:96 opus/48000/2"))
+    assert agreed.payload_type == 96
+    assert parse_sdp(agreed.offer().body).media[0].formats == ("111", "110")
 
 
 def test_other_codecs_of_ours_make_a_whole_new_offer(agreed: Negotiated) -> None:

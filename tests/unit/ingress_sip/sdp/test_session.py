@@ -23,8 +23,8 @@ from ingress_sip.sdp.session import (
 )
 
 WORD = st.text(string.ascii_letters + string.digits + "-", min_size=1, max_size=8)
-LINE = st.text(st.characters(exclude_characters="\r\n", exclude_categories=["Cs"]), max_size=20)
-VALUE = LINE.map(lambda text: text.strip(" \0") + ".")
+LINE = st.text(st.characters(exclude_characters="\r\n\0", exclude_categories=["Cs"]), max_size=20)
+VALUE = LINE.map(lambda text: text.strip(" ") + ".")
 ADDRESS = st.ip_addresses().map(str) | WORD.map(lambda word: f"{word}.example")
 ATTRIBUTES: st.SearchStrategy[tuple[Attribute, ...]] = st.lists(
     st.tuples(WORD, st.none() | VALUE), max_size=4
@@ -105,6 +105,7 @@ def test_rtpmaps_that_cannot_be_read_are_passed_over() -> None:
         SIMPLE + b"m=audio\r\n",
         SIMPLE + b"m=audio 9 RTP/AVP" + b" 0" * (MAX_FORMATS + 1) + b"\r\n",
         SIMPLE + b"nonsense\r\n",
+        SIMPLE + b"a=x\0y\r\n",
         SIMPLE + b"a=x\r\n" * MAX_LINES,
         SIMPLE + b"m=audio 9 RTP/AVP 0\r\n" * (MAX_MEDIA + 1),
         SIMPLE + b"a=" + b"x" * 65_536,
