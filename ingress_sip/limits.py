@@ -139,7 +139,7 @@ class SourceLimits:
         return True
 
     def _source(self, host: str, now: float) -> _Source:
-        name = _source_of(host) if ":" in host else host
+        name = source_of(host) if ":" in host else host  # a call costs more than the question
         sources = self._sources
         source = sources.pop(name, None)
         if source is None:
@@ -165,7 +165,8 @@ class SourceLimits:
 
 
 @lru_cache(maxsize=4096)
-def _source_of(host: str) -> str:
+def source_of(host: str) -> str:
+    """The source that an IPv6 address belongs to: its /64, or the IPv4 address that it maps."""
     address = ipaddress.IPv6Address(host)
     if address.ipv4_mapped is not None:
         return str(address.ipv4_mapped)

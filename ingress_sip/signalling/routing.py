@@ -32,12 +32,14 @@ class Hop(NamedTuple):
 
     `host` is an IP literal without brackets. `flow` names the socket (UDP) or the connection (TCP,
     TLS) that reaches it; 0, or one that is gone, leaves it to the shell to take one or to connect.
+    `name` is the domain that it stands for, where TLS is to prove that (RFC 5922 section 7.3).
     """
 
     transport: Transport
     host: str
     port: int
     flow: int = 0
+    name: str = ""
 
     def __str__(self) -> str:
         host = f"[{self.host}]" if ":" in self.host else self.host
