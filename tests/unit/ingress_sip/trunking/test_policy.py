@@ -169,6 +169,15 @@ def test_a_phone_proves_itself_by_its_password() -> None:
         gate.prove("alice", "wrong")
 
 
+def test_md5_alone_is_offered_unless_the_file_says_otherwise() -> None:
+    gate = Gate(phones=PHONES)
+    assert ["algorithm=MD5" in value for _, value in gate.refused().headers] == [True]
+    rules = {"digest": ["SHA-256", "MD5"]}
+    config = Trunks.model_validate({"phones": PHONES, "policy": rules})
+    gate.policy = Policy(config, lambda _: "secret", gate.token)
+    assert ["algorithm=MD5" in value for _, value in gate.refused().headers] == [False, True]
+
+
 def test_a_connection_that_registered_is_proof_and_a_datagram_is_not() -> None:
     gate = Gate(phones=PHONES, unknown="accept")
     us = "sip:alice@10.0.0.9"
