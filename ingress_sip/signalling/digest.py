@@ -143,9 +143,9 @@ class DigestServer:
         life_s: float = 300.0,
         max_nonces: int = 10_000,
     ) -> None:
-        """`key` seals nonces (processes that share it take each other's); `tokens` as the core's.
+        """`key` seals nonces (processes that share it and the clock take each other's).
 
-        `algorithms` are offered in this order, and no others are taken (but their `-sess` forms).
+        `tokens` is the core's. `algorithms` are offered in this order, and no others are taken.
         Many phones give up at the sight of SHA-256, whatever else is offered. Nonces live for
         `life_s`.
         """

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from itertools import count
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from ingress_sip.signalling.digest import Credentials, DigestClient
 from ingress_sip.signalling.errors import SipError
@@ -247,3 +250,20 @@ def test_a_number_that_is_full_is_busy() -> None:
     error = gate.refused(number="101")
     assert (error.status, error.headers) == (486, (("Retry-After", "10"),))
     gate.admit(number="200")
+
+
+texts = st.text(st.characters(exclude_characters="\r\n"), max_size=60)
+
+
+@given(texts, texts, texts.map("Digest ".__add__) | texts, st.sampled_from(["reject", "silent"]))
+def test_whatever_is_sent_raises_only_the_peers_error(
+    caller: str, called: str, credentials: str, unknown: str
+) -> None:
+    gate = Gate(
+        trunk("a", STRANGER, called_in="p-called-party-id"), PBX, phones=PHONES, unknown=unknown
+    )
+    for host in (STRANGER, "192.0.2.7"):
+        headers = (("P-Called-Party-ID", called), ("Authorization", credentials))
+        for ask in (gate.admit, gate.register):
+            with suppress(SipError):
+                ask(host=host, caller=f"sip:{caller}", to=f"sip:{called}", headers=headers)
