@@ -26,8 +26,8 @@ _MAX_CHALLENGES = 16  # of one response, and answers of one request
 _MAX_REALMS = 4  # that one request is answered for: a proxy each, and the server
 _MAX_STALE = 3  # times in a row
 
-#: What is offered, strongest first (RFC 8760 2.3).
-_OFFERED = (Algorithm.SHA_256, Algorithm.MD5)
+#: RFC 8760 2.3: the order of preference.
+_STRONGEST_FIRST = (Algorithm.SHA_256, Algorithm.MD5)
 
 #: `(username, algorithm)` to HA1 in hex, of our realm; None: there is no such user.
 #: The algorithm is never a `-sess` one.
@@ -139,34 +139,38 @@ class DigestServer:
         *,
         key: bytes,
         tokens: Callable[[], str],
+        algorithms: tuple[Algorithm, ...] = _STRONGEST_FIRST,
         life_s: float = 300.0,
         max_nonces: int = 10_000,
     ) -> None:
-        """`key` seals nonces (processes that share it take each other's); `tokens` as the core's.
+        """`key` seals nonces (processes that share it and the clock take each other's).
 
-        Nonces live for `life_s`.
+        `tokens` is the core's. `algorithms` are offered in this order, and no others are taken.
+        Many phones give up at the sight of SHA-256, whatever else is offered. Nonces live for
+        `life_s`.
         """
         self._realm = realm
         self._lookup = lookup
         self._key = key
         self._tokens = tokens
+        self._offered = algorithms
         self._life_ms = int(1000 * life_s)
         self._max_nonces = max_nonces
         self._used: dict[str, _Window] = {}  # oldest use first
         self._forgotten_ms = -1
         # Nobody's: an unknown user costs what a known one does.
-        self._nobody = {each: each.hash(tokens()) for each in _OFFERED}
+        self._nobody = {each: each.hash(tokens()) for each in algorithms}
 
     def challenge(
         self, source: str, now: float, *, stale: bool = False
     ) -> tuple[tuple[str, str], ...]:
-        """The header fields of a 401 to the host `source`, strongest algorithm first."""
+        """The header fields of a 401 to the host `source`: a challenge for each algorithm."""
         issued_ms = int(1000 * now)
         token = self._tokens()
         nonce = f"{issued_ms:x}.{token}.{self._seal(f'{issued_ms:x}.{token}', source)}"
         return tuple(
             ("WWW-Authenticate", str(Challenge(self._realm, nonce, algorithm, stale=stale)))
-            for algorithm in _OFFERED
+            for algorithm in self._offered
         )
 
     def verify(self, request: Request, source: str, now: float) -> str:
@@ -199,12 +203,14 @@ class DigestServer:
         return SipError(401, "Unauthorized", self.challenge(source, now, stale=stale))
 
     def _answer_of(self, request: Request) -> Answer | None:
-        """22.3: of all the request's answers, the one for our realm."""
+        """22.3: of all the request's answers, the one for our realm, by what was offered."""
         fields = request.headers.get_all("Authorization")
         if len(fields) > _MAX_CHALLENGES:
             raise SipError(400, "Too Many Credentials")
-        answers = (Answer.parse(field) for field in fields)
-        return next((each for each in answers if each and each.realm == self._realm), None)
+        for answer in map(Answer.parse, fields):
+            if answer and answer.realm == self._realm and answer.algorithm.base in self._offered:
+                return answer
+        return None
 
     def _check_use(self, answer: Answer, uri: Uri) -> None:
         if answer.qop not in (None, "auth"):
@@ -265,7 +271,7 @@ def passwords(realm: str, users: Iterable[tuple[str, str]]) -> Lookup:
     ha1s = {
         (name, algorithm): ha1_of(algorithm, name, realm, password)
         for name, password in users
-        for algorithm in _OFFERED
+        for algorithm in _STRONGEST_FIRST
     }
     return lambda name, algorithm: ha1s.get((name, algorithm))
 

@@ -86,6 +86,10 @@ class Registrar:
         """Where a user is reached now, the newest binding first; empty for strangers too."""
         return tuple(each for each in self._bindings.get(user, ()) if each.expires_at > now)
 
+    def all_bindings(self, now: float) -> tuple[Binding, ...]:
+        """Everybody's, in the order of the users."""
+        return tuple(each for user in self._bindings for each in self.bindings(user, now))
+
     def is_from(self, user: str, source: Hop, now: float) -> bool:
         """Did a phone of this user register from this very hop?"""
         return any(_place(each.hop) == _place(source) for each in self.bindings(user, now))
@@ -101,8 +105,7 @@ class Registrar:
                 "cseq": each.cseq,
                 "left_s": each.expires_at - now,
             }
-            for user in self._bindings
-            for each in self.bindings(user, now)
+            for each in self.all_bindings(now)
         ]
 
     def restore(self, snapshot: Iterable[Mapping[str, Any]], now: float, age_s: float) -> None:

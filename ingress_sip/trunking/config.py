@@ -226,6 +226,9 @@ class Rules(_Frozen):
     #: Patterns of the numbers and URIs that a caller may have us call in its place (REFER). None by
     #: default: whoever may call us could have us call at our cost.
     refer: tuple[Pattern, ...] = ()
+    #: How whoever has to prove itself is asked to hash its password, in order of preference. Many
+    #: phones give up when they see SHA-256 among the offers.
+    digest: tuple[Literal["SHA-256", "MD5"], ...] = Field(default=("MD5",), min_length=1)
     #: Calls at once to a number of ours.
     max_calls_per_number: dict[Pattern, Annotated[int, Field(ge=1, le=10_000)]] = Field(
         default_factory=dict

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from ingress_sip.signalling.digest import DigestServer, new_key, passwords
+from ingress_sip.signalling.digest_fields import Algorithm
 from ingress_sip.signalling.errors import SipError
 from ingress_sip.signalling.fields import NameAddr
 from ingress_sip.signalling.message import Request
@@ -83,11 +84,15 @@ class Policy:
             self.registrar = Registrar(self._users, limits)
         realm = phones.realm if phones else _REALM
         users = [(name, password) for name, password in known if password]  # empty opens nothing
-        self._digest = (
-            DigestServer(realm, passwords(realm, users), key=new_key(tokens), tokens=tokens)
-            if users
-            else None
-        )
+        self._digest: DigestServer | None = None
+        if users:
+            self._digest = DigestServer(
+                realm,
+                passwords(realm, users),
+                key=new_key(tokens),
+                tokens=tokens,
+                algorithms=tuple(map(Algorithm, config.policy.digest)),
+            )
 
     def admit(self, invite: Request, source: Hop, now: float) -> Admitted:
         """Say who calls, and that the call may come in.

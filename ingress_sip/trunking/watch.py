@@ -68,6 +68,11 @@ class Health:
     seen_as: tuple[str, int] | None = None
 
     @property
+    def has_trouble(self) -> bool:
+        """Has somebody to look at it?"""
+        return self.reachable == "no" or self.registered == "failed"
+
+    @property
     def is_usable(self) -> bool:
         """May it take a call, as far as is known?"""
         return self.reachable != "no" and self.registered in ("off", "yes")
@@ -295,7 +300,7 @@ class TrunkWatch:
         if not changed:
             return
         self._show()
-        tell = _log.info if after.is_usable or self._leaving else _log.warning
+        tell = _log.warning if after.has_trouble else _log.info
         tell(
             "trunk.changed", trunk=after.name, registered=after.registered,
             reachable=after.reachable, status=after.status, reason=after.reason,

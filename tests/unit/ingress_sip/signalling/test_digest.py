@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 from itertools import count
+from typing import Any
 
 import pytest
 from hypothesis import example, given
@@ -141,12 +142,16 @@ def test_what_is_written_is_read_again(
 class Doors:
     """A server, and a client before it."""
 
-    def __init__(self, password: str = "secret", **options: float | int) -> None:
+    def __init__(self, password: str = "secret", **options: Any) -> None:
         self.numbers = count()
         users = passwords("example.com", [("bob", "secret"), ("eve", "other")])
         self.server = DigestServer(
-            "example.com", users, key=b"k", tokens=self.token, **options,  # type: ignore[arg-type]
-        )  # fmt: skip
+            "example.com",
+            users,
+            key=b"k",
+            tokens=self.token,
+            **options,
+        )
         self.client = DigestClient(Credentials("bob", password), self.token)
 
     def token(self) -> str:
@@ -387,6 +392,14 @@ def test_the_answer_is_for_this_method() -> None:
     with pytest.raises(SipError) as error:
         doors.server.verify(request, HERE, 0)
     assert error.value.status == 401
+
+
+def test_what_was_not_offered_is_not_taken() -> None:
+    doors = Doors(algorithms=(Algorithm.SHA_256,))
+    (challenge,) = challenges(doors.refused())
+    weaker = Challenge("example.com", challenge.nonce, Algorithm.MD5)
+    doors.client.challenged(Headers([("WWW-Authenticate", str(weaker))]))
+    doors.refused()
 
 
 def test_our_realm_is_found_among_others() -> None:

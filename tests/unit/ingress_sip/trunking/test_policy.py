@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from itertools import count
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from ingress_sip.signalling.digest import Credentials, DigestClient
 from ingress_sip.signalling.errors import SipError
@@ -169,6 +172,15 @@ def test_a_phone_proves_itself_by_its_password() -> None:
         gate.prove("alice", "wrong")
 
 
+def test_md5_alone_is_offered_unless_the_file_says_otherwise() -> None:
+    gate = Gate(phones=PHONES)
+    assert ["algorithm=MD5" in value for _, value in gate.refused().headers] == [True]
+    rules = {"digest": ["SHA-256", "MD5"]}
+    config = Trunks.model_validate({"phones": PHONES, "policy": rules})
+    gate.policy = Policy(config, lambda _: "secret", gate.token)
+    assert ["algorithm=MD5" in value for _, value in gate.refused().headers] == [False, True]
+
+
 def test_a_connection_that_registered_is_proof_and_a_datagram_is_not() -> None:
     gate = Gate(phones=PHONES, unknown="accept")
     us = "sip:alice@10.0.0.9"
@@ -238,3 +250,20 @@ def test_a_number_that_is_full_is_busy() -> None:
     error = gate.refused(number="101")
     assert (error.status, error.headers) == (486, (("Retry-After", "10"),))
     gate.admit(number="200")
+
+
+texts = st.text(st.characters(exclude_characters="\r\n"), max_size=60)
+
+
+@given(texts, texts, texts.map("Digest ".__add__) | texts, st.sampled_from(["reject", "silent"]))
+def test_whatever_is_sent_raises_only_the_peers_error(
+    caller: str, called: str, credentials: str, unknown: str
+) -> None:
+    gate = Gate(
+        trunk("a", STRANGER, called_in="p-called-party-id"), PBX, phones=PHONES, unknown=unknown
+    )
+    for host in (STRANGER, "192.0.2.7"):
+        headers = (("P-Called-Party-ID", called), ("Authorization", credentials))
+        for ask in (gate.admit, gate.register):
+            with suppress(SipError):
+                ask(host=host, caller=f"sip:{caller}", to=f"sip:{called}", headers=headers)
