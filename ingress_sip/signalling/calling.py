@@ -104,6 +104,8 @@ class Calling:
 
     def on_cancelled(self, session: Session) -> None:
         """Nothing came of the INVITE, nor of its CANCEL."""
+        if session.outward is not None:
+            session.outward.asked.abandon()
         self._over(session, 487, "Request Terminated", Headers())
 
     def _rang(

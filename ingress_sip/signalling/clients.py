@@ -109,6 +109,9 @@ class Clients:
 
     def on_timeout(self, client: InviteClient | NonInviteClient, now: float) -> None:
         """Nobody answered (8.1.3.1)."""
+        asking = self._asking.get(client.key)
+        if asking is not None and asking.rung and asking.cancel is None:
+            self._send_cancel(asking, (), now)  # 16.8: it may be ringing still
         self._failed(client.key, 408, now)
 
     def on_transport_failure(self, hop: Hop, now: float) -> None:
@@ -197,6 +200,12 @@ class Clients:
         cancel = _with(cancel_of(asking.request), extra)
         self._transactions.send_request(cancel, asking.hop, now)
 
+    def abandon(self, asking: _Asking) -> None:
+        """Wait for no answer any more: an INVITE that rang has no timer of its own (17.1.1.2)."""
+        if asking.key is not None:
+            self._transactions.drop_client(asking.key)
+            self.forget(asking.key)
+
     def forget(self, key: TransactionKey) -> None:
         """The transaction is gone: no further 2xx of its INVITE comes."""
         self._asking.pop(key, None)
@@ -212,6 +221,10 @@ class Asked:
     def cancel(self, extra: tuple[tuple[str, str], ...], now: float) -> None:
         """Cancel it, an INVITE; its final response comes all the same."""
         self._clients.cancel(self._asking, extra, now)
+
+    def abandon(self) -> None:
+        """Let it go: nobody answers it, nor its CANCEL."""
+        self._clients.abandon(self._asking)
 
 
 def _with(request: Request, extra: Iterable[tuple[str, str]]) -> Request:

@@ -228,7 +228,7 @@ class SipCore:
         ended = self._transactions.on_timer(key, timer, now)
         if ended is None:
             return
-        if timer in (Timer.B, Timer.F):
+        if timer in (Timer.B, Timer.C, Timer.F):
             self._clients.on_timeout(ended, now)
         self._clients.forget(key)
 

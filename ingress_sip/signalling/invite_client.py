@@ -14,6 +14,9 @@
                               | M          v           v
                               '-------> TERMINATED <---'
 
+In PROCEEDING timer C, begun anew with each 1xx, leads to TERMINATED too: the RFC lets a UAC wait
+for ever, but whoever rang may be gone, and its final answer lost.
+
 The ACK for a failure is the transaction's, and is sent again for each copy of it. The one for a 2xx
 goes end to end and is the core's: every 2xx is handed to it, for it may be a fork's.
 """
@@ -43,11 +46,11 @@ from ingress_sip.signalling.transaction import (
 
 _ACCEPTED: tuple[State, tuple[Action, ...]] = (
     State.ACCEPTED,
-    (Stop(Timer.A), Stop(Timer.B), Start(Timer.M)),
+    (Stop(Timer.A), Stop(Timer.B), Stop(Timer.C), Start(Timer.M)),
 )
 _FAILED: tuple[State, tuple[Action, ...]] = (
     State.COMPLETED,
-    (Stop(Timer.A), Stop(Timer.B), SEND, Start(Timer.D)),
+    (Stop(Timer.A), Stop(Timer.B), Stop(Timer.C), SEND, Start(Timer.D)),
 )
 
 
@@ -59,11 +62,12 @@ class InviteClient(Transaction):
         (State.CALLING, Timer.B): (State.TERMINATED, (Stop(Timer.A),)),
         (State.CALLING, Input.PROVISIONAL): (
             State.PROCEEDING,
-            (Stop(Timer.A), Stop(Timer.B)),
+            (Stop(Timer.A), Stop(Timer.B), Start(Timer.C)),
         ),
         (State.CALLING, Input.SUCCESS): _ACCEPTED,
         (State.CALLING, Input.FAILURE): _FAILED,
-        (State.PROCEEDING, Input.PROVISIONAL): (State.PROCEEDING, ()),
+        (State.PROCEEDING, Input.PROVISIONAL): (State.PROCEEDING, (Start(Timer.C),)),
+        (State.PROCEEDING, Timer.C): (State.TERMINATED, ()),
         (State.PROCEEDING, Input.SUCCESS): _ACCEPTED,
         (State.PROCEEDING, Input.FAILURE): _FAILED,
         (State.COMPLETED, Input.FAILURE): (State.COMPLETED, (SEND,)),

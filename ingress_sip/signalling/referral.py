@@ -42,6 +42,8 @@ class Referral:
         def answered(request: Request, response: Response, source: Hop, at: float) -> None:  # noqa: ARG001
             if response.status >= 300:
                 session.referring = False
+            if self._sessions.get(session.name) is not session:
+                return  # the call is over, and its user knows
             self._sessions.tell(ReferAnswered(session.name, response.status, response.reason))
 
         extra = (

@@ -57,6 +57,8 @@ class Renewal:
                 self._taken(session, request, response, at)
                 return
             session.renewing = False
+            if self._is_over(session):
+                return
             wanted = least_asked(response) if response.status == 422 and not least else 0
             if wanted and self._is_quiet(session):
                 self._reinvite(session, body, at, least=wanted, refreshing=refreshing)
@@ -78,12 +80,16 @@ class Renewal:
             return
         session.dialog.refresh_target(response)
         session.acks = {number: self._sessions.send_ack(session.dialog, request)}
-        if session.phase is Phase.ENDING:
-            return
+        if self._is_over(session):
+            return  # but it was acknowledged
         session.renewing = False
         session.learn(response)
         self._sessions.keep_alive(session, answered(response), now)
         self._sessions.tell(ReofferAnswered(session.name, sdp_of(response)))
+
+    def _is_over(self, session: Session) -> bool:
+        """Its end was told, or will be: nothing else is."""
+        return session.phase is Phase.ENDING or self._sessions.get(session.name) is not session
 
     def _glare(self, session: Session) -> float:
         """14.1: how long to wait after a 491, so that not both begin again at once, s."""
@@ -114,7 +120,7 @@ class Renewal:
 
     def _update(self, session: Session, now: float, *, least: int) -> None:
         def heard(request: Request, response: Response, source: Hop, at: float) -> None:  # noqa: ARG001
-            if session.phase is Phase.ENDING:
+            if self._is_over(session):
                 return
             if response.status < 300:
                 session.dialog.refresh_target(response)

@@ -69,11 +69,16 @@ def key_of(message: Message, method: str | None = None) -> TransactionKey:
     return TransactionKey(branch, sent_by, message.call_id, cseq.number, method or cseq.method)
 
 
+#: 16.6, 11: timer C is larger than three minutes, in seconds.
+RINGS_AT_MOST = 200.0
+
+
 class Timer(Enum):
     """Timers of RFC 3261 table 4 and RFC 6026, and those that the core keeps beside them."""
 
     A = auto()  # INVITE: resend
     B = auto()  # INVITE: give up
+    C = auto()  # INVITE: give up after a provisional response (16.6; proxies do, so may we)
     D = auto()  # INVITE: absorb repeated failures
     E = auto()  # non-INVITE request: resend
     F = auto()  # non-INVITE request: give up
@@ -238,5 +243,7 @@ def first_value(timer: Timer, timing: Timing) -> float:
             return timing.t1
         case Timer.I | Timer.K:
             return timing.t4
+        case Timer.C:
+            return RINGS_AT_MOST
         case _:
             return timing.give_up

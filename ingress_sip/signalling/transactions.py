@@ -20,7 +20,7 @@ ServerTransaction = InviteServer | NonInviteServer
 
 ClientTransaction = InviteClient | NonInviteClient
 
-_CLIENT_TIMERS = frozenset({Timer.A, Timer.B, Timer.D, Timer.E, Timer.F, Timer.K, Timer.M})
+_CLIENT_TIMERS = frozenset({Timer.A, Timer.B, Timer.C, Timer.D, Timer.E, Timer.F, Timer.K, Timer.M})
 
 
 class Transactions:

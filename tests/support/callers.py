@@ -1,7 +1,7 @@
 """The two parties of a call over a `tests.support.link.Link`: who calls, and who answers.
 
-`ScriptedCaller` is a user agent client that shares no code with ours but the parser. `Answerer` is
-a `SipCore` with somebody who picks up, or does not, and later hangs up.
+`ScriptedCaller` is a user agent client that shares no code with ours but the parser. `Caller` and
+`Answerer` are a `SipCore` with somebody who calls, or picks up or does not, and later hangs up.
 """
 
 from __future__ import annotations
@@ -9,12 +9,22 @@ from __future__ import annotations
 from dataclasses import dataclass
 from itertools import count
 
+from ingress_sip.signalling.asking import Ask
 from ingress_sip.signalling.core import SipCore
 from ingress_sip.signalling.dialog import DialogId
-from ingress_sip.signalling.events import Event, InviteReceived, ReinviteReceived
+from ingress_sip.signalling.events import (
+    CallAnswered,
+    Event,
+    InviteReceived,
+    ReferReceived,
+    ReinviteReceived,
+    ReofferDue,
+)
+from ingress_sip.signalling.fields import NameAddr
 from ingress_sip.signalling.message import Request, Response
 from ingress_sip.signalling.parse import parse_datagram
 from ingress_sip.signalling.routing import Hop
+from ingress_sip.signalling.session_timer import TimerPolicy
 from ingress_sip.signalling.transaction import Outgoing
 from ingress_sip.signalling.uri import SipUri
 
@@ -34,7 +44,11 @@ class Plan:
     cancel: float | None = None
     reinvite: float | None = None  # after the 200
     caller_hangs_up: float = 120.0  # after the 200: callers never wait for ever
-    callee_hangs_up: float | None = None  # after it answered
+    callee_hangs_up: float = 500.0  # after it answered: it hears nobody any more
+    callee_reinvites: float | None = None  # after it answered
+    refer: float | None = None  # the caller transfers the callee, after the 200
+    early: bool = False  # it plays before it answers, by a reliable 183
+    session_s: int = 1800  # session timer
 
 
 @dataclass
@@ -196,54 +210,123 @@ class ScriptedCaller:
         self._outbox.append(Outgoing(data, self._there))
 
 
-class Answerer:
-    """Our core, and who lifts its receiver. `events` holds all that the core has told."""
+class Party:
+    """Our core, and who uses it by a plan. `events` holds all that the core has told."""
 
     def __init__(self, here: Hop, plan: Plan) -> None:
-        tokens = count()
+        tokens = (f"{here.host}-{number}" for number in count())
         self.core = SipCore(
             contact_for=lambda peer: SipUri.of(here.host, here.port),
-            tokens=lambda: f"token{next(tokens)}",
+            tokens=tokens.__next__,
             user_agent="Trunkline",
+            timers=TimerPolicy(expires=plan.session_s),
         )
         self.events: list[Event] = []
         self._plan = plan
         self._dates: list[tuple[float, str, DialogId]] = []
 
+    # The shell's side
+
     def receive(self, data: bytes, source: Hop, now: float) -> None:
         self.core.receive(data, source, now)
-        self._hear(now)
+        self._listen(now)
 
     def messages_to_send(self) -> list[Outgoing]:
         return self.core.messages_to_send()
 
     def next_timer(self) -> float | None:
         due = self.core.next_timer()
-        return min(
-            [when for when, _, _ in self._dates] + ([] if due is None else [due]), default=None
-        )
+        times = [when for when, _, _ in self._dates] + ([] if due is None else [due])
+        return min(times, default=None)
 
     def handle_timers(self, now: float) -> None:
         self.core.handle_timers(now)
         for date in [date for date in self._dates if date[0] <= now]:
             self._dates.remove(date)
             self._act(date[1], date[2], now)
-        self._hear(now)
+        self._listen(now)
 
-    def _hear(self, now: float) -> None:
+    # What happens
+
+    def _listen(self, now: float) -> None:
         while (event := self.core.next_event()) is not None:
             self.events.append(event)
-            if isinstance(event, InviteReceived):
-                self.core.ring(event.dialog, now)
-                if self._plan.answer is not None:
-                    self._dates.append((now + self._plan.answer, "answer", event.dialog))
-            elif isinstance(event, ReinviteReceived):
-                self.core.accept(event.dialog, SDP, now)
+            self._hear(event, now)
+
+    def _hear(self, event: Event, now: float) -> None:
+        """What both sides do alike: take every change of a call."""
+        if isinstance(event, ReinviteReceived):
+            self.core.accept(event.dialog, SDP, now)
+        elif isinstance(event, ReferReceived):
+            self.core.answer_refer(event.dialog, 202, now)
+            self._date(now + 1.0, "transferred", event.dialog)
+        elif isinstance(event, ReofferDue):
+            self.core.reoffer(event.dialog, SDP, now)
+
+    def _date(self, when: float | None, what: str, dialog: DialogId) -> None:
+        if when is not None:
+            self._dates.append((when, what, dialog))
 
     def _act(self, what: str, dialog: DialogId, now: float) -> None:
-        if what == "hang up":
-            self.core.hang_up(dialog, now)
+        match what:
+            case "hang up":
+                self.core.hang_up(dialog, now)
+            case "reinvite":
+                self.core.reoffer(dialog, SDP, now)
+            case "refer":
+                self.core.refer(dialog, NameAddr(SipUri.of("203.0.113.9", user="carol")), now)
+            case "transferred":
+                self.core.notify(dialog, 200, "OK", now)
+
+
+class Answerer(Party):
+    """Who is called."""
+
+    def _hear(self, event: Event, now: float) -> None:
+        super()._hear(event, now)
+        if isinstance(event, InviteReceived):
+            self.core.ring(event.dialog, now, 183 if self._plan.early else 180, self._early)
+            answer = self._plan.answer
+            self._date(None if answer is None else now + answer, "answer", event.dialog)
+
+    @property
+    def _early(self) -> bytes:
+        return SDP if self._plan.early else b""
+
+    def _act(self, what: str, dialog: DialogId, now: float) -> None:
+        if what != "answer":
+            super()._act(what, dialog, now)
         elif self._plan.refuse:
             self.core.reject(dialog, 486, now)
-        elif self.core.accept(dialog, SDP, now) and self._plan.callee_hangs_up is not None:
-            self._dates.append((now + self._plan.callee_hangs_up, "hang up", dialog))
+        elif self.core.accept(dialog, SDP, now):
+            self._date(now + self._plan.callee_hangs_up, "hang up", dialog)
+            after = self._plan.callee_reinvites
+            self._date(None if after is None else now + after, "reinvite", dialog)
+
+
+class Caller(Party):
+    """Who calls, once; patient for four minutes."""
+
+    def __init__(self, here: Hop, there: Hop, plan: Plan) -> None:
+        super().__init__(here, plan)
+        ask = Ask(
+            "INVITE",
+            SipUri.of(there.host, there.port, "bot"),
+            NameAddr(SipUri.of(there.host, user="bot")),
+            NameAddr(SipUri.of(here.host, user="alice")),
+            (there,),
+            body=SDP,
+        )
+        dialog = self.core.call(ask, 0.0)
+        self._date(min(plan.cancel or 240.0, 240.0), "cancel", dialog)
+
+    def _hear(self, event: Event, now: float) -> None:
+        super()._hear(event, now)
+        if isinstance(event, CallAnswered):
+            self._dates.clear()
+            self._date(now + self._plan.caller_hangs_up, "hang up", event.dialog)
+            for after, then in ((self._plan.reinvite, "reinvite"), (self._plan.refer, "refer")):
+                self._date(None if after is None else now + after, then, event.dialog)
+
+    def _act(self, what: str, dialog: DialogId, now: float) -> None:
+        super()._act("hang up" if what == "cancel" else what, dialog, now)
