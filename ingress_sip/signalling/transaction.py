@@ -74,6 +74,7 @@ class Timer(Enum):
 
     A = auto()  # INVITE: resend
     B = auto()  # INVITE: give up
+    C = auto()  # INVITE: it rings for too long (16.6)
     D = auto()  # INVITE: absorb repeated failures
     E = auto()  # non-INVITE request: resend
     F = auto()  # non-INVITE request: give up
@@ -91,7 +92,6 @@ class Timer(Enum):
     # ... and a call.
     RESEND_1XX = auto()  # RFC 3262 section 3
     PRACK_TIMEOUT = auto()  # RFC 3262 section 3
-    CANCELLED = auto()  # 9.1: no answer to the INVITE though it was cancelled
     REFRESH = auto()  # RFC 4028 section 10
     SESSION_EXPIRES = auto()  # RFC 4028 section 10
     RETRY = auto()  # 14.1: after a 491
@@ -118,6 +118,7 @@ class State(Enum):
     CALLING = auto()
     TRYING = auto()
     PROCEEDING = auto()
+    CANCELLED = auto()  # INVITE: cancelled, but not answered yet (9.1)
     ACCEPTED = auto()  # RFC 6026
     COMPLETED = auto()
     CONFIRMED = auto()
@@ -129,6 +130,7 @@ class Input(Enum):
 
     REQUEST = auto()  # server side: the request once more
     ACK = auto()
+    CANCEL = auto()  # client side: a CANCEL of ours went after it
     PROVISIONAL = auto()  # 1xx, from the core on the server side, from the peer on the client side
     SUCCESS = auto()  # 2xx
     FAILURE = auto()  # 3xx to 6xx
@@ -238,5 +240,7 @@ def first_value(timer: Timer, timing: Timing) -> float:
             return timing.t1
         case Timer.I | Timer.K:
             return timing.t4
+        case Timer.C:
+            return timing.ring
         case _:
             return timing.give_up
