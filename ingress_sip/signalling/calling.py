@@ -60,7 +60,7 @@ class Calling:
         )
 
         def write(attempt: Try) -> Request:
-            dialog.local_cseq += 1
+            dialog.local_cseq += attempt.is_new
             dialog.contact = identity.contact_for(attempt.hop)
             return write_outside(
                 ask, identity, session.name, attempt, dialog.local_cseq, extra=extra

@@ -41,6 +41,7 @@ class Try(NamedTuple):
 
     hop: Hop
     branch: str
+    is_new: bool = True  # with the next CSeq; False: the try before, by another transport
 
 
 Write = Callable[[Try], Request]
@@ -185,7 +186,11 @@ class Clients:
         return True
 
     def _go(self, asking: _Asking, hop: Hop, now: float, *, in_fragments: bool = False) -> None:
-        request = self._written(asking, hop)
+        request = asking.write(Try(hop, self.branch()))
+        digest, uri = asking.digest, str(request.uri)
+        # A nonce that is known already saves a round trip.
+        credentials = digest.headers(request.method, uri, request.body) if digest else ()
+        request = _with(request, credentials)
         too_large = len(request.encode()) > LARGEST_DATAGRAM and not in_fragments
         asking.datagram, asking.in_fragments = None, in_fragments
         if hop.transport is Transport.UDP and not hop.flow and too_large:
@@ -193,18 +198,10 @@ class Clients:
             # flow of its own, as a phone behind NAT, cannot be reached otherwise.
             asking.datagram = hop
             hop = hop._replace(transport=Transport.TCP)
-            request = self._written(asking, hop)
+            request = _with(asking.write(Try(hop, self.branch(), is_new=False)), credentials)
         asking.request, asking.hop, asking.rung = request, hop, False
         asking.key = self._transactions.send_request(request, hop, now).key
         self._asking[asking.key] = asking
-
-    def _written(self, asking: _Asking, hop: Hop) -> Request:
-        request = asking.write(Try(hop, self.branch()))
-        if asking.digest is None:
-            return request
-        # A nonce that is known already saves a round trip.
-        uri = str(request.uri)
-        return _with(request, asking.digest.headers(request.method, uri, request.body))
 
     def cancel(self, asking: _Asking, extra: tuple[tuple[str, str], ...], now: float) -> None:
         """Cancel an INVITE: at once, or when the first provisional response is here (9.1)."""

@@ -312,10 +312,12 @@ class SipCore:
         identity = self._identity
         call_id = ask.call_id or f"{identity.tokens()}@{identity.contact_for(ask.hops[0]).host}"
         name = DialogId(call_id, identity.tokens(), "")
-        cseqs = count(ask.cseq or 1)
+        cseq = (ask.cseq or 1) - 1
 
         def write(attempt: Try) -> Request:
-            return write_outside(ask, identity, name, attempt, next(cseqs))
+            nonlocal cseq
+            cseq += attempt.is_new
+            return write_outside(ask, identity, name, attempt, cseq)
 
         def answered(request: Request, response: Response, source: Hop, at: float) -> None:  # noqa: ARG001
             self._events.append(AskAnswered(number, response))

@@ -104,7 +104,8 @@ class Dialog:
     ) -> Request:
         """12.2.1.1: the next request of ours in this dialog, sent to `hop` or to the `next_hop`.
 
-        `cseq` is the INVITE's for an ACK (13.2.2.4); any other request gets the next number.
+        `cseq` is the INVITE's for an ACK (13.2.2.4), or that of the same request by another
+        transport; any other request gets the next number.
         """
         if cseq is None:
             self.local_cseq += 1

@@ -192,7 +192,10 @@ class Sessions:
         fields = (self.identity.user_agent, *extra)
 
         def write(attempt: Try) -> Request:
-            return within.request(method, attempt.branch, fields, body=body, hop=attempt.hop)
+            cseq = None if attempt.is_new else within.local_cseq
+            return within.request(
+                method, attempt.branch, fields, body=body, cseq=cseq, hop=attempt.hop
+            )
 
         def heard(request: Request, response: Response, source: Hop, at: float) -> None:
             over = session.phase is Phase.ENDING

@@ -83,6 +83,7 @@ class Replay:
         self.described_already = 0
         self.local = LocalMedia("192.0.2.1", 40000, session_id=1, version=0)
         self.last = b""
+        self.in_short = False
         self.seen: set[bytes] = set()
 
     def play(self, block: str) -> Iterator[str]:
@@ -92,7 +93,8 @@ class Replay:
 
     def act(self, block: str) -> str:
         if block.startswith(">"):
-            if block.startswith(">>"):
+            self.in_short = block.startswith(">>")
+            if self.in_short:
                 self.last = self.theirs.say(block, self.peer)
             elif block != "> again":
                 self.last = datagram(block)
@@ -170,7 +172,7 @@ class Replay:
                 direction = "sendonly" if "hold" in arguments else "sendrecv"
                 return core.reoffer(dialog, self.described(direction), now)
         assert name == "accept"
-        if self.offer == DESCRIPTION:
+        if self.offer == DESCRIPTION or (self.in_short and not self.offer):
             return core.accept(dialog, self.described(), now)
         self.local = replace(self.local, version=self.local.version + 1)
         try:
@@ -191,7 +193,8 @@ class Replay:
             again = "again: " if out.data in self.seen else ""
             self.seen.add(out.data)
             self.theirs.hear(out.data)
-            where = str(out.destination).removeprefix("udp:")
+            flow = f"#{out.destination.flow}" if out.destination.flow else ""
+            where = str(out.destination).removeprefix("udp:") + flow
             lines = [f"({self.now:g}s, to {where}) {again}{head}", *([] if again else rest)]
             yield "\n".join(f"< {line}".rstrip() for line in lines)
         while (event := self.core.next_event()) is not None:
