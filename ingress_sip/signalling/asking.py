@@ -4,9 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ingress_sip.signalling.clients import Try
+from ingress_sip.signalling.dialog import DialogId, via_of
 from ingress_sip.signalling.digest import DigestClient
 from ingress_sip.signalling.fields import NameAddr
+from ingress_sip.signalling.headers import Headers
+from ingress_sip.signalling.message import Request
 from ingress_sip.signalling.routing import Hop
+from ingress_sip.signalling.sessions import HeaderItems, Identity
 from ingress_sip.signalling.uri import Uri
 
 
@@ -30,3 +35,30 @@ class Ask:
     headers: tuple[tuple[str, str], ...] = ()
     body: bytes = b""
     digest: DigestClient | None = None
+
+
+def write_outside(
+    ask: Ask,
+    identity: Identity,
+    name: DialogId,
+    attempt: Try,
+    cseq: int,
+    *,
+    extra: HeaderItems = (),
+) -> Request:
+    """RFC 3261 8.1.1: what `ask` becomes in one try, with the Call-ID and From tag of `name`."""
+    contact = identity.contact_for(attempt.hop)
+    names_contact = any(field.lower() in ("contact", "m") for field, _ in ask.headers)
+    headers = (
+        ("Via", via_of(contact, attempt.hop.transport, attempt.branch)),
+        ("Max-Forwards", "70"),
+        ("From", str(ask.from_.tagged(name.local_tag))),
+        ("To", str(ask.to)),
+        ("Call-ID", name.call_id),
+        ("CSeq", f"{cseq} {ask.method}"),
+        *(() if names_contact else (("Contact", f"<{contact}>"),)),
+        identity.user_agent,
+        *ask.headers,
+        *extra,
+    )
+    return Request(ask.method, ask.uri, headers=Headers(headers), body=ask.body)

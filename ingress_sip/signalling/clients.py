@@ -41,6 +41,7 @@ class Try(NamedTuple):
 
     hop: Hop
     branch: str
+    is_new: bool = True  # with the next CSeq; False: the try before, by another transport
 
 
 Write = Callable[[Try], Request]
@@ -59,10 +60,14 @@ class _Asking:
     digest: Authorizer | None
     hop: Hop
     challenges: int = 0
+    #: Where it goes in fragments, if nobody listens where it went for its size; then it did.
+    datagram: Hop | None = None
     in_fragments: bool = False
     #: 9.1: it is to be cancelled as soon as there is a provisional response.
     cancel: tuple[tuple[str, str], ...] | None = None
     rung: bool = False
+    #: Its final response is here.
+    done: bool = False
     #: The try that is on its way.
     request: Request = field(init=False)
     key: TransactionKey | None = None
@@ -109,32 +114,41 @@ class Clients:
 
     def on_timeout(self, client: InviteClient | NonInviteClient, now: float) -> None:
         """Nobody answered (8.1.3.1)."""
-        asking = self._asking.get(client.key)
-        if asking is not None and asking.rung and asking.cancel is None:
-            self._send_cancel(asking, (), now)  # 16.8: it may be ringing still
-        self._failed(client.key, 408, now)
+        self._lost(client.key, 408, now)
+
+    def on_too_long(self, key: TransactionKey, now: float) -> None:
+        """An INVITE rings for longer than any proxy waits (16.8): it is cancelled."""
+        if (asking := self._asking.get(key)) is not None:
+            self.cancel(asking, (), now)
 
     def on_transport_failure(self, hop: Hop, now: float) -> None:
         """What was sent there did not leave (8.1.3.1, 17.1.4)."""
-        lost = [key for key, asking in self._asking.items() if asking.hop == hop]
-        for key in lost:
-            client = self._transactions.drop_client(key)
-            if client is not None and not client.answered:
-                self._failed(key, 503, now)
+        # An INVITE that was answered lives on, for 2xx that come again (RFC 6026 7.2).
+        waiting = [
+            key
+            for key, asking in self._asking.items()
+            if asking.hop == hop and not self._transactions.is_answered(key)
+        ]
+        for key in waiting:
+            self._transactions.drop_client(key)
+            self._lost(key, 503, now)
 
-    def _failed(self, key: TransactionKey, status: int, now: float) -> None:
-        asking = self._asking.get(key)
-        if asking is not None:
-            self._heard(asking, build_response(asking.request, status), asking.hop, now)
+    def _lost(self, key: TransactionKey, status: int, now: float) -> None:
+        if (asking := self._asking.get(key)) is not None:
+            response = build_response(asking.request, status)
+            self._heard(asking, response, asking.hop, now, lost=True)
 
-    def _heard(self, asking: _Asking, response: Response, source: Hop, now: float) -> None:
+    def _heard(
+        self, asking: _Asking, response: Response, source: Hop, now: float, *, lost: bool = False
+    ) -> None:
         if response.status < 200:
             self._rang(asking, response, source, now)
             return
         is_invite = asking.request.method == "INVITE"
         failed = response.status >= 300
-        if failed and asking.cancel is None and self._again(asking, response, now):
+        if failed and asking.cancel is None and self._again(asking, response, now, lost=lost):
             return
+        asking.done = True
         if asking.key is not None and (failed or not is_invite):
             self.forget(asking.key)
         asking.answered(asking.request, response, source, now)
@@ -147,8 +161,9 @@ class Clients:
         if asking.provisional is not None and response.status > 100:
             asking.provisional(asking.request, response, source, now)
 
-    def _again(self, asking: _Asking, response: Response, now: float) -> bool:
+    def _again(self, asking: _Asking, response: Response, now: float, *, lost: bool) -> bool:
         """Try it again, with credentials or elsewhere, if that may help."""
+        in_fragments = False
         if response.status in (401, 407):
             digest = asking.digest
             if digest is None or asking.challenges >= _MOST_CHALLENGES:
@@ -156,41 +171,41 @@ class Clients:
             if not digest.challenged(response.headers):
                 return False
             asking.challenges += 1
-            hop = asking.hop
-        elif response.status in (408, 503) and asking.hops:
-            hop = asking.hops.popleft()  # RFC 3263 4.3: that one is not there, or is full
+            hop, in_fragments = asking.hop, asking.in_fragments
+        elif lost and asking.datagram is not None:
+            hop, in_fragments = asking.datagram, True
+        elif (lost or response.status == 503) and asking.hops:
+            # RFC 3263 4.3: that one is not there, or is full. A 408 that somebody sent is neither:
+            # it may have rung.
+            hop = asking.hops.popleft()
         else:
             return False
         if asking.key is not None:
             self.forget(asking.key)
-        self._go(asking, hop, now)
+        self._go(asking, hop, now, in_fragments=in_fragments)
         return True
 
-    def _go(self, asking: _Asking, hop: Hop, now: float) -> None:
-        request = self._written(asking, hop)
-        too_large = len(request.encode()) > LARGEST_DATAGRAM and not asking.in_fragments
+    def _go(self, asking: _Asking, hop: Hop, now: float, *, in_fragments: bool = False) -> None:
+        request = asking.write(Try(hop, self.branch()))
+        digest, uri = asking.digest, str(request.uri)
+        # A nonce that is known already saves a round trip.
+        credentials = digest.headers(request.method, uri, request.body) if digest else ()
+        request = _with(request, credentials)
+        too_large = len(request.encode()) > LARGEST_DATAGRAM and not in_fragments
+        asking.datagram, asking.in_fragments = None, in_fragments
         if hop.transport is Transport.UDP and not hop.flow and too_large:
             # 18.1.1: by TCP; in fragments after all where nobody listens there. Who is reached by a
             # flow of its own, as a phone behind NAT, cannot be reached otherwise.
-            asking.in_fragments = True
-            asking.hops.appendleft(hop)
+            asking.datagram = hop
             hop = hop._replace(transport=Transport.TCP)
-            request = self._written(asking, hop)
+            request = _with(asking.write(Try(hop, self.branch(), is_new=False)), credentials)
         asking.request, asking.hop, asking.rung = request, hop, False
         asking.key = self._transactions.send_request(request, hop, now).key
         self._asking[asking.key] = asking
 
-    def _written(self, asking: _Asking, hop: Hop) -> Request:
-        request = asking.write(Try(hop, self.branch()))
-        if asking.digest is None:
-            return request
-        # A nonce that is known already saves a round trip.
-        uri = str(request.uri)
-        return _with(request, asking.digest.headers(request.method, uri, request.body))
-
     def cancel(self, asking: _Asking, extra: tuple[tuple[str, str], ...], now: float) -> None:
         """Cancel an INVITE: at once, or when the first provisional response is here (9.1)."""
-        if asking.cancel is not None:
+        if asking.cancel is not None or asking.done:
             return
         asking.cancel = extra
         if asking.rung:
@@ -199,12 +214,8 @@ class Clients:
     def _send_cancel(self, asking: _Asking, extra: tuple[tuple[str, str], ...], now: float) -> None:
         cancel = _with(cancel_of(asking.request), extra)
         self._transactions.send_request(cancel, asking.hop, now)
-
-    def abandon(self, asking: _Asking) -> None:
-        """Wait for no answer any more: an INVITE that rang has no timer of its own (17.1.1.2)."""
         if asking.key is not None:
-            self._transactions.drop_client(asking.key)
-            self.forget(asking.key)
+            self._transactions.cancelled(asking.key, now)
 
     def forget(self, key: TransactionKey) -> None:
         """The transaction is gone: no further 2xx of its INVITE comes."""
@@ -221,10 +232,6 @@ class Asked:
     def cancel(self, extra: tuple[tuple[str, str], ...], now: float) -> None:
         """Cancel it, an INVITE; its final response comes all the same."""
         self._clients.cancel(self._asking, extra, now)
-
-    def abandon(self) -> None:
-        """Let it go: nobody answers it, nor its CANCEL."""
-        self._clients.abandon(self._asking)
 
 
 def _with(request: Request, extra: Iterable[tuple[str, str]]) -> Request:

@@ -57,16 +57,16 @@ class Dialog:
     ) -> Dialog:
         """12.1.2: the dialog that a response to our INVITE makes, early or not.
 
-        A Contact that is missing or unusable leaves the target where the INVITE went.
+        A Contact that is missing or unusable leaves the target where the INVITE went. Raises
+        SipError for routes that cannot be read.
         """
-        target = response.contact.uri if response.contact else None
         return cls(
             id=DialogId(invite.call_id, invite.from_.tag or "", response.to.tag or ""),
             local=invite.from_,
             remote=response.to,
             contact=contact,
             route_set=tuple(reversed(_recorded(response))),
-            remote_target=target if isinstance(target, SipUri) else invite.uri,
+            remote_target=_target_of(response) or invite.uri,
             remote_cseq=-1,
             source=source,
             local_cseq=invite.cseq.number,
@@ -81,9 +81,11 @@ class Dialog:
         self.source = source
 
     def refresh_target(self, message: Message) -> None:
-        """12.2.1.2, 12.2.2: a re-INVITE, an UPDATE or the answer to one moves the target."""
-        if message.contact is not None and isinstance(message.contact.uri, SipUri):
-            self.remote_target = message.contact.uri
+        """12.2.1.2, 12.2.2: a re-INVITE, an UPDATE or the answer to one moves the target.
+
+        One that cannot be read or reached leaves it.
+        """
+        self.remote_target = _target_of(message) or self.remote_target
 
     @property
     def next_hop(self) -> Hop:
@@ -102,7 +104,8 @@ class Dialog:
     ) -> Request:
         """12.2.1.1: the next request of ours in this dialog, sent to `hop` or to the `next_hop`.
 
-        `cseq` is the INVITE's for an ACK (13.2.2.4); any other request gets the next number.
+        `cseq` is the INVITE's for an ACK (13.2.2.4), or that of the same request by another
+        transport; any other request gets the next number.
         """
         if cseq is None:
             self.local_cseq += 1
@@ -141,6 +144,14 @@ def via_of(contact: SipUri, transport: Transport, branch: str) -> str:
 
 def _recorded(message: Message) -> tuple[NameAddr, ...]:
     return tuple(NameAddr.parse(value) for value in message.headers.get_list("Record-Route"))
+
+
+def _target_of(message: Message) -> SipUri | None:
+    try:
+        contact = message.contact
+    except SipError:
+        return None
+    return contact.uri if contact and isinstance(contact.uri, SipUri) else None
 
 
 def contact_of(request: Request) -> Uri:

@@ -51,6 +51,7 @@ class Incoming:
         self._reliability = reliability
         self._pending: dict[TransactionKey, Session] = {}  # INVITEs not finally answered
         self._unacknowledged: dict[Origin, Unacknowledged] = {}
+        sessions.on_close(self._close)
 
     def check_open(self) -> None:
         """Raises SipError(503) when a new call would be refused."""
@@ -97,17 +98,16 @@ class Incoming:
             raise SipError(400, "Bad Replaces")
         session = self._sessions.named(call_id.strip(), to_tag, from_tag)
         if session is None or session.phase is Phase.EARLY:
+            # Nobody takes over what only rings: section 3 forbids it where the peer calls.
             raise SipError(481, "Call/Transaction Does Not Exist")
-        if session.phase is Phase.ENDING:
+        if session.is_over:
             raise SipError(603, "Decline")
         if "early-only" in tags:
             raise SipError(486, "Busy Here")
         return session.name
 
     def _on_reinvite(self, request: Request, source: Hop, now: float) -> None:
-        session = self._sessions.find(request)
-        if session is None or session.phase is Phase.ENDING:
-            raise SipError(481, "Call/Transaction Does Not Exist")
+        session = self._sessions.live(request)
         if self._transactions.full:
             raise SipError(503, "Service Unavailable", [RETRY_AFTER])
         busy = session.invite is not None or session.update is not None
@@ -115,9 +115,8 @@ class Incoming:
             # 14.2: a second INVITE before the first is answered; try again in 0 to 10 s.
             wait = self._sessions.identity.below(11)
             raise SipError(500, "Request Pending", [("Retry-After", str(wait))])
-        ours = any(self._unacknowledged[origin].offered for origin in session.unacknowledged)
-        if ours or session.renewing:
-            raise SipError(491, "Request Pending")  # our own offer still waits for its answer
+        if session.outward is not None or session.offers(request.from_.tag or ""):
+            raise SipError(491, "Request Pending")  # 14.2: our own INVITE or offer is out
         if self._transactions.is_merged(request):
             # 12.2.1.1: numbers go up. An ACK would not say which of the two it is for.
             raise SipError(500, "CSeq Out of Order")
@@ -157,7 +156,7 @@ class Incoming:
             body = sdp_of(request) if waiting.offered else b""
             self._sessions.tell(AckReceived(session.name, body))
         elif not session.unacknowledged:
-            self._hang_up(session, session.held_bye, now)
+            self._sessions.hang_up(session, session.held_bye, now)
 
     def on_cancel(self, request: Request, invite: InviteServer, now: float) -> str | None:
         """9.2. Returns the To tag for the CANCEL's own 200, None when any will do."""
@@ -179,7 +178,7 @@ class Incoming:
         initial = session.phase is Phase.EARLY
         self.refuse_pending(session, status, now)
         if initial:
-            self.forget(session)
+            self._sessions.forget(session, now)
             self._sessions.tell(InviteCancelled(session.name, reason))
 
     def on_resend(self, origin: Origin, now: float) -> None:
@@ -193,21 +192,26 @@ class Incoming:
         """13.3.1.4: 64*T1 without an ACK: the dialog is confirmed, but the session ends."""
         session = self._unacknowledged[origin].session
         self._sessions.tell(AckTimedOut(session.name))
-        self.refuse_pending(session, 487, now)
-        self._hang_up(session, (("Reason", 'SIP;cause=408;text="No ACK"'),), now)
+        self._sessions.hang_up(session, (("Reason", 'SIP;cause=408;text="No ACK"'),), now)
 
     # What the user does
 
     def ring(self, session: Session, status: int, body: bytes, now: float) -> bool:
         if not 101 <= status <= 199:
             raise LocalProtocolError(f"{status} is not a provisional status")
-        if session.invite is None:
+        invite = session.invite
+        if invite is None:
             return False
-        if self._reliability.wanted(session.invite.request, body):
-            fields = self._fields(session, session.invite)
-            self._reliability.ring(session, fields, status, body, now)
-        else:
-            self._answer(session, session.invite, status, body, now)
+        if self._reliability.defer(session, lambda at: self.ring(session, status, body, at)):
+            return True
+        offered = bool(sdp_of(invite.request))
+        # 13.2.1: our offer is for what arrives for certain: the 200.
+        said = body if offered else b""
+        if not self._reliability.wanted(invite.request, said):
+            self._answer(session, invite, status, said, now)
+        elif offered:
+            fields = self._fields(session, invite)
+            self._reliability.ring(session, fields, status, said, now)
         return True
 
     def accept(self, session: Session, body: bytes, now: float) -> bool:
@@ -215,6 +219,8 @@ class Incoming:
             raise LocalProtocolError("a 2xx to an INVITE carries an answer or an offer (13.3.1.4)")
         if session.invite is None:
             return False
+        if self._reliability.holds_answer(session, lambda at: self.accept(session, body, at)):
+            return True
         invite = session.invite
         refresh, timer_fields = answering(invite.request, self._sessions.timers)
         session.dialog.refresh_target(invite.request)
@@ -234,7 +240,7 @@ class Incoming:
             return False
         self.refuse_pending(session, status, now, reason, headers)
         if session.phase is Phase.EARLY:
-            self.forget(session)
+            self._sessions.forget(session, now)
         return True
 
     def hang_up(self, session: Session, extra: HeaderItems, now: float) -> bool:
@@ -248,7 +254,7 @@ class Incoming:
             # 15: no BYE from the callee before the ACK is here, or the wait for it is over.
             session.held_bye = extra
         else:
-            self._hang_up(session, extra, now)
+            self._sessions.hang_up(session, extra, now)
         return True
 
     # Shared steps
@@ -301,33 +307,26 @@ class Incoming:
         session.invite = None
         del self._pending[invite.key]
         self._surroundings.timers.cancel((invite.key, Timer.EXPIRES))
-        self._reliability.stop(session)
+        self._reliability.settle(session)
 
     def _resend_until_ack(self, session: Session, invite: InviteServer, now: float) -> None:
         origin = Origin.of(invite.request)
         timing, timers = self._surroundings.timing, self._surroundings.timers
-        session.unacknowledged.add(origin)
-        self._unacknowledged[origin] = Unacknowledged(
+        waiting = Unacknowledged(
             session, invite, pause=timing.t1, offered=not sdp_of(invite.request)
         )
+        session.unacknowledged[origin] = self._unacknowledged[origin] = waiting
         # Over TCP too: the ACK and the 2xx may cross proxies that lose them (13.3.1.4).
         for timer in (Timer.RESEND_2XX, Timer.ACK_TIMEOUT):
             timers.set((origin, timer), now + first_value(timer, timing))
 
     def _stop_resending(self, origin: Origin) -> None:
-        self._unacknowledged.pop(origin).session.unacknowledged.discard(origin)
+        del self._unacknowledged.pop(origin).session.unacknowledged[origin]
         for timer in (Timer.RESEND_2XX, Timer.ACK_TIMEOUT):
             self._surroundings.timers.cancel((origin, timer))
 
-    def stop_all(self, session: Session) -> None:
-        """Nothing of the session is resent any more."""
+    def _close(self, session: Session, now: float) -> None:
+        """15.1.2: what waits is answered, and nothing of the session is resent any more."""
+        self.refuse_pending(session, 487, now)
         for origin in tuple(session.unacknowledged):
             self._stop_resending(origin)
-
-    def _hang_up(self, session: Session, extra: HeaderItems, now: float) -> None:
-        self.stop_all(session)
-        self._sessions.hang_up(session, extra, now)
-
-    def forget(self, session: Session) -> None:
-        self.stop_all(session)
-        self._sessions.forget(session)

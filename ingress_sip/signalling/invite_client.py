@@ -1,21 +1,23 @@
 """The INVITE client transaction: RFC 3261 17.1.1, with the Accepted state of RFC 6026 7.2.
 
-                   INVITE: send, start A and B
-                            |
-          A: again          v
-              .---------- CALLING --------.-----------.
-                    1xx |     | 2xx        | 300-699   | B
-                        v     |            |           |
-                   PROCEEDING |            v           |
-                     |   '----|-------> COMPLETED      |
-                     '-2xx----|            | D         |
-                              v            |           |
-                          ACCEPTED         |           |
-                              | M          v           v
-                              '-------> TERMINATED <---'
+                      INVITE: send, start A and B
+                                  |
+     A: send it again             v
+                 .------------ CALLING ------------.
+             1xx |             |     |             | B
+                 v         2xx |     | 300-699     |
+            PROCEEDING --------+     +---.         |
+          CANCEL |             |     |   |         |
+                 v             |     |   |         |
+            CANCELLED ---------+     +---'         |
+                 | B           v     v             |
+                 |       ACCEPTED   COMPLETED      |
+                 |           | M         | D       |
+                 '---------> TERMINATED <----------'
 
-In PROCEEDING timer C, begun anew with each 1xx, leads to TERMINATED too: the RFC lets a UAC wait
-for ever, but whoever rang may be gone, and its final answer lost.
+In each of the three on the left a 2xx leads to ACCEPTED, another final response to COMPLETED. An
+INVITE that rings is waited for as long as there is news of it (timer C, 16.6), and for 64*T1 once
+it is cancelled (9.1).
 
 The ACK for a failure is the transaction's, and is sent again for each copy of it. The one for a 2xx
 goes end to end and is the core's: every 2xx is handed to it, for it may be a fork's.
@@ -44,13 +46,14 @@ from ingress_sip.signalling.transaction import (
     status_input,
 )
 
+_WAITS = (Timer.A, Timer.B, Timer.C)
 _ACCEPTED: tuple[State, tuple[Action, ...]] = (
     State.ACCEPTED,
-    (Stop(Timer.A), Stop(Timer.B), Stop(Timer.C), Start(Timer.M)),
+    (*(Stop(timer) for timer in _WAITS), Start(Timer.M)),
 )
 _FAILED: tuple[State, tuple[Action, ...]] = (
     State.COMPLETED,
-    (Stop(Timer.A), Stop(Timer.B), Stop(Timer.C), SEND, Start(Timer.D)),
+    (*(Stop(timer) for timer in _WAITS), SEND, Start(Timer.D)),
 )
 
 
@@ -67,9 +70,14 @@ class InviteClient(Transaction):
         (State.CALLING, Input.SUCCESS): _ACCEPTED,
         (State.CALLING, Input.FAILURE): _FAILED,
         (State.PROCEEDING, Input.PROVISIONAL): (State.PROCEEDING, (Start(Timer.C),)),
-        (State.PROCEEDING, Timer.C): (State.TERMINATED, ()),
+        (State.PROCEEDING, Timer.C): (State.PROCEEDING, ()),  # 16.8: the core cancels it
+        (State.PROCEEDING, Input.CANCEL): (State.CANCELLED, (Stop(Timer.C), Start(Timer.B))),
         (State.PROCEEDING, Input.SUCCESS): _ACCEPTED,
         (State.PROCEEDING, Input.FAILURE): _FAILED,
+        (State.CANCELLED, Input.PROVISIONAL): (State.CANCELLED, ()),
+        (State.CANCELLED, Timer.B): (State.TERMINATED, ()),
+        (State.CANCELLED, Input.SUCCESS): _ACCEPTED,
+        (State.CANCELLED, Input.FAILURE): _FAILED,
         (State.COMPLETED, Input.FAILURE): (State.COMPLETED, (SEND,)),
         (State.COMPLETED, Timer.D): (State.TERMINATED, ()),
         (State.ACCEPTED, Input.SUCCESS): (State.ACCEPTED, ()),
@@ -93,7 +101,7 @@ class InviteClient(Transaction):
     @property
     def answered(self) -> bool:
         """A final response has come."""
-        return self.state not in (State.CALLING, State.PROCEEDING)
+        return self.state not in (State.CALLING, State.PROCEEDING, State.CANCELLED)
 
     def received(self, response: Response, now: float) -> bool:
         """Take a response; True when the core is to hear of it."""

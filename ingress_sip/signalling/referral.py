@@ -9,14 +9,14 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from ingress_sip.signalling.errors import SipError
+from ingress_sip.signalling.errors import LocalProtocolError, SipError
 from ingress_sip.signalling.events import ReferAnswered, ReferReceived, TransferNotified
 from ingress_sip.signalling.fields import NameAddr
 from ingress_sip.signalling.message import Request, Response
 from ingress_sip.signalling.replies import REASONS, build_response
 from ingress_sip.signalling.routing import Hop, response_destination
 from ingress_sip.signalling.session import Phase, Session
-from ingress_sip.signalling.sessions import HeaderItems, Sessions
+from ingress_sip.signalling.sessions import GONE, HeaderItems, Sessions
 
 SIPFRAG: Final = "message/sipfrag;version=2.0"
 EVENT: Final = "refer"
@@ -30,20 +30,19 @@ class Referral:
 
     def __init__(self, sessions: Sessions) -> None:
         self._sessions = sessions
+        sessions.on_close(self._close)
 
     # We ask
 
     def refer(self, session: Session, target: NameAddr, now: float) -> bool:
         """Ask the peer to call `target`; False where it cannot be asked now."""
-        if session.phase is not Phase.CONFIRMED or session.referring or session.held_bye:
+        if session.phase is not Phase.CONFIRMED or session.referring or session.is_over:
             return False
         session.referring = True
 
         def answered(request: Request, response: Response, source: Hop, at: float) -> None:  # noqa: ARG001
             if response.status >= 300:
                 session.referring = False
-            if self._sessions.get(session.name) is not session:
-                return  # the call is over, and its user knows
             self._sessions.tell(ReferAnswered(session.name, response.status, response.reason))
 
         extra = (
@@ -64,8 +63,8 @@ class Referral:
             raise SipError(489, "Bad Event", [("Allow-Events", EVENT)])
         if not session.referring:
             raise SipError(481, "Subscription Does Not Exist")
-        session.dialog.receive(request, source)
-        self._respond(request, source, 200, (), now)
+        self._sessions.receive(session, request, source)
+        self._sessions.take(request, source, 200, now)
         found = _STATUS_RE.match(request.body.lstrip())
         state = (request.headers.get("Subscription-State") or "").partition(";")[0]
         status = int(found.group(1)) if found else 0
@@ -82,7 +81,7 @@ class Referral:
     def on_refer(self, request: Request, source: Hop, now: float) -> None:  # noqa: ARG002
         """RFC 3515 2.4.2. Raises SipError."""
         session = self._sessions.find(request) if request.to.tag else None
-        if session is None or session.phase is Phase.ENDING:
+        if session is None or session.is_over or session.phase is Phase.EARLY:
             raise SipError(403, "Forbidden")  # only who is in a call with us may ask
         values = request.headers.get_list("Refer-To")
         if len(values) != 1:
@@ -90,13 +89,15 @@ class Referral:
         target = NameAddr.parse(values[0])
         if session.refer is not None or session.referred is not None:
             raise SipError(491, "Request Pending")
-        session.dialog.receive(request, source)
+        self._sessions.receive(session, request, source)
         destination = response_destination(request.via, source)
         session.refer = self._sessions.transactions.accept_request(request, destination)
         self._sessions.tell(ReferReceived(session.name, target, request))
 
     def answer(self, session: Session, status: int, now: float) -> bool:
         """Answer the REFER: 202, or a failure. After a 202 `notify` tells how it goes."""
+        if not 200 <= status <= 699:
+            raise LocalProtocolError(f"{status} does not answer a REFER")
         refer, session.refer = session.refer, None
         if refer is None:
             return False
@@ -113,6 +114,11 @@ class Referral:
         if session.referred is None or session.phase is Phase.ENDING:
             return False
         ended = status >= 200
+
+        def heard(request: Request, response: Response, source: Hop, at: float) -> None:  # noqa: ARG001
+            if response.status in GONE:  # RFC 6665 4.2.2: nobody listens any more
+                session.referred = None
+
         state = "terminated;reason=noresource" if ended else f"active;expires={_EXPIRES_S}"
         extra = (
             ("Event", f"{EVENT};id={session.referred}"),
@@ -121,15 +127,11 @@ class Referral:
             ("Content-Type", SIPFRAG),
         )
         body = f"SIP/2.0 {status} {reason}\r\n".encode("utf-8", "replace")
-        self._sessions.ask(session, "NOTIFY", now, extra=extra, body=body)
+        self._sessions.ask(session, "NOTIFY", now, answered=heard, extra=extra, body=body)
         if ended:
             session.referred = None
         return True
 
-    def _respond(
-        self, request: Request, source: Hop, status: int, headers: HeaderItems, now: float
-    ) -> None:
-        destination = response_destination(request.via, source)
-        transaction = self._sessions.transactions.accept_request(request, destination)
-        fields = (*headers, self._sessions.identity.server)
-        transaction.respond(build_response(request, status, headers=fields), now)
+    def _close(self, session: Session, now: float) -> None:
+        """15.1.2: a REFER that waits is answered."""
+        self.answer(session, 487, now)

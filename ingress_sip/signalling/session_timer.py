@@ -100,7 +100,8 @@ def answering(request: Request, policy: TimerPolicy) -> tuple[Refresh | None, Fi
     # Table 2: without support there it is ours; else as asked, and the peer's where that is open.
     refresher = (asked.refresher or "uac") if supports else "uas"
     agreed = SessionExpires(asked.interval, refresher)
-    required: Fields = (("Require", OPTION),) if refresher == "uac" else ()
+    # It has to know: to refresh, or to hang up when we do not.
+    required: Fields = (("Require", OPTION),) if supports else ()
     said = (*required, ("Session-Expires", str(agreed)))
     return Refresh(asked.interval, ours=refresher == "uas"), said
 

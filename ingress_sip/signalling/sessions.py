@@ -8,11 +8,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from ingress_sip.signalling.clients import Clients, Heard, Try
+from ingress_sip.signalling.clients import Asked, Clients, Heard, Try
 from ingress_sip.signalling.dialog import Dialog, DialogId
+from ingress_sip.signalling.errors import SipError
 from ingress_sip.signalling.events import ByeAnswered, Event, SessionLost
 from ingress_sip.signalling.message import Request, Response
-from ingress_sip.signalling.routing import Hop
+from ingress_sip.signalling.replies import build_response
+from ingress_sip.signalling.routing import Hop, response_destination
 from ingress_sip.signalling.session import Phase, Session
 from ingress_sip.signalling.session_timer import Refresh, TimerPolicy
 from ingress_sip.signalling.transaction import Outgoing, Surroundings, Timer
@@ -27,11 +29,12 @@ ALLOW: Final = (
 SUPPORTED: Final = ("100rel", "replaces", "timer")
 #: 12.2.1.2: what a call does not survive, as the answer to what is about the call itself: a NOTIFY
 #: or a REFER that fails so ends no more than its subscription (RFC 5057 section 5.1).
-_GONE: Final = frozenset({408, 481})
+GONE: Final = frozenset({408, 481})
 _VITAL: Final = frozenset({"INVITE", "UPDATE", "INFO"})
+#: What is still heard of when the call is over: a 2xx needs its ACK, and the end its answer.
+_TO_THE_END: Final = frozenset({"INVITE", "BYE"})
 _TIMERS: Final = (
-    Timer.RESEND_1XX, Timer.PRACK_TIMEOUT, Timer.CANCELLED, Timer.EXPIRES, Timer.REFRESH,
-    Timer.SESSION_EXPIRES, Timer.RETRY,
+    Timer.RESEND_1XX, Timer.PRACK_TIMEOUT, Timer.REFRESH, Timer.SESSION_EXPIRES, Timer.RETRY,
 )  # fmt: skip
 
 
@@ -82,6 +85,7 @@ class Sessions:
         self.timers = timers
         self._events = events
         self._sessions: dict[tuple[str, str], Session] = {}  # by Call-ID and our tag
+        self._closers: list[Callable[[Session, float], None]] = []
 
     def __len__(self) -> int:
         return len(self._sessions)
@@ -99,12 +103,31 @@ class Sessions:
             return None
         return session
 
+    def live(self, request: Request) -> Session:
+        """The same, of a call that nobody has ended. Raises SipError(481)."""
+        session = self.find(request)
+        if session is None or session.is_over:
+            raise SipError(481, "Call/Transaction Does Not Exist")
+        return session
+
     def dialog_of(self, session: Session, request: Request) -> Dialog | None:
         """The session's own, or that of a fork that is not answered yet."""
         tag = request.from_.tag or ""
         if session.outward is not None:
-            return session.outward.forks.get(tag)
+            return session.forks.get(tag)
         return session.dialog if session.dialog.id.remote_tag == tag else None
+
+    def receive(self, session: Session, request: Request, source: Hop) -> None:
+        """12.2.2: note a request of `find`'s in its dialog. Raises SipError(500)."""
+        dialog = self.dialog_of(session, request)
+        assert dialog is not None
+        dialog.receive(request, source)
+
+    def take(self, request: Request, source: Hop, status: int, now: float) -> None:
+        """Answer what has an effect, so that its repetition has none."""
+        destination = response_destination(request.via, source)
+        transaction = self.transactions.accept_request(request, destination)
+        transaction.respond(build_response(request, status), now)
 
     def named(self, call_id: str, local_tag: str, remote_tag: str) -> Session | None:
         """The session that a Replaces means (RFC 3891 section 3)."""
@@ -135,10 +158,23 @@ class Sessions:
     def stop_timer(self, session: Session, timer: Timer) -> None:
         self.surroundings.timers.cancel((session.name, timer))
 
-    def forget(self, session: Session) -> None:
+    def on_close(self, close: Callable[[Session, float], None]) -> None:
+        """Have `close(session, now)` called when a session ends, to let go of what waits for it."""
+        self._closers.append(close)
+
+    def forget(self, session: Session, now: float) -> None:
+        """The session is gone; late answers to what we asked in it are heard of by nobody."""
+        self._close(session, now)
         self._sessions.pop(session.name[:2], None)
+
+    def _close(self, session: Session, now: float) -> None:
+        if session.phase is Phase.ENDING:
+            return
+        session.phase = Phase.ENDING
         for timer in _TIMERS:
             self.stop_timer(session, timer)
+        for close in self._closers:
+            close(session, now)
 
     def ask(
         self,
@@ -150,21 +186,27 @@ class Sessions:
         extra: HeaderItems = (),
         body: bytes = b"",
         dialog: Dialog | None = None,
-    ) -> None:
+    ) -> Asked:
         """Ask the peer something in the dialog. `answered` hears what keeps the dialog alive."""
         within = dialog or session.dialog
         fields = (self.identity.user_agent, *extra)
 
         def write(attempt: Try) -> Request:
-            return within.request(method, attempt.branch, fields, body=body, hop=attempt.hop)
+            cseq = None if attempt.is_new else within.local_cseq
+            return within.request(
+                method, attempt.branch, fields, body=body, cseq=cseq, hop=attempt.hop
+            )
 
         def heard(request: Request, response: Response, source: Hop, at: float) -> None:
-            if response.status in _GONE and method in _VITAL and session.phase is not Phase.ENDING:
+            over = session.phase is Phase.ENDING
+            if over and method not in _TO_THE_END:
+                return
+            if response.status in GONE and method in _VITAL and not over:
                 self.lose(session, response.status, at)
             elif answered is not None:
                 answered(request, response, source, at)
 
-        self.clients.send(write, [within.next_hop], heard, now, digest=session.digest)
+        return self.clients.send(write, [within.next_hop], heard, now, digest=session.digest)
 
     def send_ack(self, dialog: Dialog, invite: Request) -> bytes:
         """13.2.2.4: the ACK of a 2xx to our INVITE, with its credentials."""
@@ -177,23 +219,19 @@ class Sessions:
     def resend(self, dialog: Dialog, message: bytes) -> None:
         self.surroundings.outbox.append(Outgoing(message, dialog.next_hop))
 
-    def hang_up(
-        self, session: Session, extra: HeaderItems, now: float, *, dialog: Dialog | None = None
-    ) -> None:
+    def hang_up(self, session: Session, extra: HeaderItems, now: float) -> None:
         """15.1.1: BYE. The session is ENDING until it is answered; nothing else is waited for."""
 
         def answered(request: Request, response: Response, source: Hop, at: float) -> None:  # noqa: ARG001
-            self.forget(session)
+            self.forget(session, at)
             self.tell(ByeAnswered(session.name, response.status))
 
-        session.phase = Phase.ENDING
-        for timer in _TIMERS:
-            self.stop_timer(session, timer)
-        self.ask(session, "BYE", now, answered=answered, extra=extra, dialog=dialog)
+        self._close(session, now)
+        self.ask(session, "BYE", now, answered=answered, extra=extra)
 
     def lose(self, session: Session, status: int, now: float) -> None:
         """The other side does not know the dialog any more, or is not there (12.2.1.2)."""
-        if self.get(session.name) is not session or session.phase is Phase.ENDING:
+        if session.phase is Phase.ENDING:
             return
         self.tell(SessionLost(session.name, status))
         # 12.2.1.2: a BYE all the same: it may be one proxy on the way that forgot.

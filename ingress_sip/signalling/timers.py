@@ -13,11 +13,12 @@ Name = TypeVar("Name", bound=Hashable)
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """RFC 3261 table 4, in seconds. All other timers are multiples of these."""
+    """RFC 3261 table 4, in seconds. Most other timers are multiples of T1."""
 
     t1: float = 0.5  # estimate of the round trip
     t2: float = 4.0  # longest pause between resends
     t4: float = 5.0  # longest life of a message in the network
+    ring: float = 180.0  # timer C: an INVITE without news is given up by proxies (16.6)
 
     @property
     def give_up(self) -> float:

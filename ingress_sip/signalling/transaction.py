@@ -69,16 +69,12 @@ def key_of(message: Message, method: str | None = None) -> TransactionKey:
     return TransactionKey(branch, sent_by, message.call_id, cseq.number, method or cseq.method)
 
 
-#: 16.6, 11: timer C is larger than three minutes, in seconds.
-RINGS_AT_MOST = 200.0
-
-
 class Timer(Enum):
     """Timers of RFC 3261 table 4 and RFC 6026, and those that the core keeps beside them."""
 
     A = auto()  # INVITE: resend
     B = auto()  # INVITE: give up
-    C = auto()  # INVITE: give up after a provisional response (16.6; proxies do, so may we)
+    C = auto()  # INVITE: it rings for too long (16.6)
     D = auto()  # INVITE: absorb repeated failures
     E = auto()  # non-INVITE request: resend
     F = auto()  # non-INVITE request: give up
@@ -96,7 +92,6 @@ class Timer(Enum):
     # ... and a call.
     RESEND_1XX = auto()  # RFC 3262 section 3
     PRACK_TIMEOUT = auto()  # RFC 3262 section 3
-    CANCELLED = auto()  # 9.1: no answer to the INVITE though it was cancelled
     REFRESH = auto()  # RFC 4028 section 10
     SESSION_EXPIRES = auto()  # RFC 4028 section 10
     RETRY = auto()  # 14.1: after a 491
@@ -123,6 +118,7 @@ class State(Enum):
     CALLING = auto()
     TRYING = auto()
     PROCEEDING = auto()
+    CANCELLED = auto()  # INVITE: cancelled, but not answered yet (9.1)
     ACCEPTED = auto()  # RFC 6026
     COMPLETED = auto()
     CONFIRMED = auto()
@@ -134,6 +130,7 @@ class Input(Enum):
 
     REQUEST = auto()  # server side: the request once more
     ACK = auto()
+    CANCEL = auto()  # client side: a CANCEL of ours went after it
     PROVISIONAL = auto()  # 1xx, from the core on the server side, from the peer on the client side
     SUCCESS = auto()  # 2xx
     FAILURE = auto()  # 3xx to 6xx
@@ -244,6 +241,6 @@ def first_value(timer: Timer, timing: Timing) -> float:
         case Timer.I | Timer.K:
             return timing.t4
         case Timer.C:
-            return RINGS_AT_MOST
+            return timing.ring
         case _:
             return timing.give_up

@@ -9,6 +9,7 @@ from ingress_sip.signalling.non_invite_client import NonInviteClient
 from ingress_sip.signalling.non_invite_server import NonInviteServer
 from ingress_sip.signalling.routing import Hop
 from ingress_sip.signalling.transaction import (
+    Input,
     Origin,
     Surroundings,
     Timer,
@@ -71,12 +72,21 @@ class Transactions:
         self._clients[key] = client
         return client
 
-    def drop_client(self, key: TransactionKey) -> ClientTransaction | None:
+    def is_answered(self, key: TransactionKey) -> bool:
+        """Has a client of ours its final response?"""
+        client = self._clients.get(key)
+        return client is not None and client.answered
+
+    def cancelled(self, key: TransactionKey, now: float) -> None:
+        """A CANCEL went after this INVITE of ours: it waits no longer than 64*T1 (9.1)."""
+        if (client := self._clients.get(key)) is not None:
+            client.step(Input.CANCEL, now)
+
+    def drop_client(self, key: TransactionKey) -> None:
         """Its request could not be sent."""
-        client = self._clients.pop(key, None)
+        self._clients.pop(key, None)
         for timer in _CLIENT_TIMERS:
             self._surroundings.timers.cancel((key, timer))
-        return client
 
     def on_timer(self, key: TransactionKey, timer: Timer, now: float) -> ClientTransaction | None:
         """Step the transaction; returns a client that has ended by it."""

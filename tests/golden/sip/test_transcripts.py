@@ -5,15 +5,21 @@ is made of blocks with an empty line between them. The first character says what
 
     #  a comment
     >  a datagram for the core. `> again` repeats the one before.
+    >> a datagram in short: `peer.py` says what is meant.
     +  time passes: `+500ms`, `+32s`. Timers that fall due in between fire at their own times.
     @  the shell does something:
-         @ peer 192.0.2.8:5060    what follows comes from there (at first 192.0.2.7:5060)
-         @ ring | accept | reject 486 | hang_up [Reason value] | drain
+         @ peer 192.0.2.8:5060    what follows comes from there (at first 192.0.2.7:5060);
+                                  tcp:192.0.2.8:5060 is not UDP, udp:...#2 comes by flow 2
+         @ fail tcp:192.0.2.8:5060    what was sent there could not be
+         @ call [HOP ...] [password=secret] [subject=LENGTH] | ask OPTIONS [the same]
+         @ ring | early | accept | reject 486 | hang_up [Reason value] | drain
+         @ reoffer [hold] | refer <URI> | answer_refer 202 | notify 180 Ringing | info TYPE BODY
        An action is about the newest dialog. `accept` answers the offer, or makes one, as the
-       shell does; when it is told that nothing is left to act on, the line ends in "-> too late".
+       shell does; `early` is a 183 with an answer. When there is nothing left to act on, or no
+       way to do it now, the line ends in "-> too late".
     <  a datagram from the core: when, where to, and its lines.
        "again" stands for one that is, byte for byte, an earlier one.
-    !  an event, with its fields but the dialog and the messages
+    !  an event, with its fields but the dialog and the messages; +sdp: it brings a body
 
 `<` and `!` blocks are output. To write a new transcript, write the other blocks, run
 `python tests/golden/sip/test_transcripts.py NAME.txt`, and read whether what it added is right.
@@ -32,11 +38,15 @@ import pytest
 
 from ingress_sip.sdp.offer_answer import LocalMedia, answer, offer
 from ingress_sip.sdp.session import SdpError
+from ingress_sip.signalling.asking import Ask
 from ingress_sip.signalling.core import SipCore
 from ingress_sip.signalling.dialog import DialogId
-from ingress_sip.signalling.events import Event, InviteReceived, ReinviteReceived
+from ingress_sip.signalling.digest import Credentials, DigestClient
+from ingress_sip.signalling.events import AskAnswered, Event, InviteReceived, ReinviteReceived
+from ingress_sip.signalling.fields import NameAddr
 from ingress_sip.signalling.routing import Hop, Transport
-from ingress_sip.signalling.uri import SipUri
+from ingress_sip.signalling.uri import SipUri, parse_uri
+from tests.golden.sip.peer import DESCRIPTION, Peer
 
 TRANSCRIPTS = sorted(Path(__file__).parent.glob("*.txt"))
 OUTPUT = ("<", "!")
@@ -67,10 +77,13 @@ class Replay:
         )
         self.now = 0.0
         self.peer = Hop(Transport.UDP, "192.0.2.7", 5060)
+        self.theirs = Peer()
         self.dialog: DialogId | None = None
         self.offer = b""
+        self.described_already = 0
         self.local = LocalMedia("192.0.2.1", 40000, session_id=1, version=0)
         self.last = b""
+        self.in_short = False
         self.seen: set[bytes] = set()
 
     def play(self, block: str) -> Iterator[str]:
@@ -80,7 +93,10 @@ class Replay:
 
     def act(self, block: str) -> str:
         if block.startswith(">"):
-            if block != "> again":
+            self.in_short = block.startswith(">>")
+            if self.in_short:
+                self.last = self.theirs.say(block, self.peer)
+            elif block != "> again":
                 self.last = datagram(block)
             self.core.receive(self.last, self.peer, self.now)
         elif block.startswith("@"):
@@ -100,43 +116,98 @@ class Replay:
         return "".join(f"\n\n{piece}" for piece in shown)
 
     def command(self, name: str, *arguments: str) -> str:
-        if name == "peer":
-            host, _, port = arguments[0].rpartition(":")
-            self.peer = self.peer._replace(host=host, port=int(port))
-            return ""
-        if name == "drain":
-            self.core.draining = True
-            return ""
-        assert self.dialog is not None
-        return "" if self.dialog_action(self.dialog, name, arguments) else TOO_LATE
+        match name:
+            case "peer":
+                self.peer = hop_of(arguments[0])
+            case "fail":
+                self.core.transport_failed(hop_of(arguments[0]), self.now)
+            case "drain":
+                self.core.draining = True
+            case "call":
+                self.dialog = self.core.call(self.asked("INVITE", arguments), self.now)
+            case "ask":
+                self.core.ask(self.asked(arguments[0], arguments[1:]), self.now)
+            case _:
+                assert self.dialog is not None
+                return "" if self.dialog_action(self.dialog, name, arguments) else TOO_LATE
+        return ""
+
+    def asked(self, method: str, arguments: tuple[str, ...]) -> Ask:
+        options = dict(word.split("=") for word in arguments if "=" in word)
+        hops = tuple(hop_of(word) for word in arguments if "=" not in word)
+        password = options.get("password")
+        return Ask(
+            method,
+            parse_uri("sip:bob@example.com"),
+            NameAddr.parse("<sip:bob@example.com>"),
+            NameAddr.parse("<sip:bot@192.0.2.1>"),
+            hops or (self.peer,),
+            headers=(("Subject", "x" * int(options["subject"])),) if "subject" in options else (),
+            body=self.described() if method == "INVITE" else b"",
+            digest=DigestClient(Credentials("bot", password), lambda: "cnonce")
+            if password
+            else None,
+        )
 
     def dialog_action(self, dialog: DialogId, name: str, arguments: tuple[str, ...]) -> bool:
-        if name == "ring":
-            return self.core.ring(dialog, self.now)
-        if name == "reject":
-            return self.core.reject(dialog, int(arguments[0]), self.now)
-        if name == "hang_up":
-            return self.core.hang_up(dialog, self.now, " ".join(arguments) or None)
+        core, now = self.core, self.now
+        match name:
+            case "ring":
+                return core.ring(dialog, now)
+            case "early":
+                return core.ring(dialog, now, 183, self.described())
+            case "reject":
+                return core.reject(dialog, int(arguments[0]), now)
+            case "hang_up":
+                return core.hang_up(dialog, now, " ".join(arguments) or None)
+            case "refer":
+                return core.refer(dialog, NameAddr.parse(arguments[0]), now)
+            case "answer_refer":
+                return core.answer_refer(dialog, int(arguments[0]), now)
+            case "notify":
+                return core.notify(dialog, int(arguments[0]), " ".join(arguments[1:]), now)
+            case "info":
+                return core.info(dialog, arguments[0], " ".join(arguments[1:]).encode(), now)
+            case "reoffer":
+                direction = "sendonly" if "hold" in arguments else "sendrecv"
+                return core.reoffer(dialog, self.described(direction), now)
         assert name == "accept"
+        if self.offer == DESCRIPTION or (self.in_short and not self.offer):
+            return core.accept(dialog, self.described(), now)
         self.local = replace(self.local, version=self.local.version + 1)
         try:
             body = answer(self.offer, self.local).body if self.offer else offer(self.local).body
         except SdpError as error:
-            return self.core.reject(dialog, error.status, self.now)
-        return self.core.accept(dialog, body, self.now)
+            return core.reject(dialog, error.status, now)
+        return core.accept(dialog, body, now)
+
+    def described(self, direction: str = "sendrecv") -> bytes:
+        """What we say to `sdp` of the peer: as little as may be read again and again."""
+        self.described_already += 1
+        lines = DESCRIPTION.replace(b"o=peer 1 1", b"o=us 1 %d" % self.described_already)
+        return lines.replace(b".7\r", b".1\r") + f"a={direction}\r\n".encode()
 
     def output(self) -> Iterator[str]:
         for out in self.core.messages_to_send():
             head, *rest = out.data.decode().rstrip("\r\n").split("\r\n")
             again = "again: " if out.data in self.seen else ""
             self.seen.add(out.data)
-            where = f"{out.destination.host}:{out.destination.port}"
+            self.theirs.hear(out.data)
+            flow = f"#{out.destination.flow}" if out.destination.flow else ""
+            where = str(out.destination).removeprefix("udp:") + flow
             lines = [f"({self.now:g}s, to {where}) {again}{head}", *([] if again else rest)]
             yield "\n".join(f"< {line}".rstrip() for line in lines)
         while (event := self.core.next_event()) is not None:
             if isinstance(event, InviteReceived | ReinviteReceived):
                 self.dialog, self.offer = event.dialog, event.offer
             yield f"! {describe(event)}"
+
+
+def hop_of(text: str) -> Hop:
+    address, _, flow = text.partition("#")
+    transport, _, rest = address.rpartition(":")[0].rpartition(":")
+    port = int(address.rpartition(":")[2])
+    return Hop(Transport(transport or "udp"), rest, port, int(flow or 0))
 
 
 def datagram(block: str) -> bytes:
@@ -151,7 +222,11 @@ def describe(event: Event) -> str:
     said = {f.name: getattr(event, f.name) for f in fields(event) if f.name not in hidden}
     if said.get("replaces", ...) is None:
         del said["replaces"]
+    if isinstance(event, AskAnswered):
+        said["response"] = event.response.status
     shown = [f"{name}={value}" for name, value in said.items()]
+    if type(event).__name__ in ("CallProgress", "CallAnswered", "ReofferAnswered"):
+        shown += ["+sdp"] if event.body else []
     return " ".join([type(event).__name__, *shown])
 
 

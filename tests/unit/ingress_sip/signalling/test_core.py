@@ -252,7 +252,9 @@ def conversation(name: str) -> list[bytes]:
     return ["\r\n".join([*block, "", ""]).encode() for block in lines if block != ["again"]]
 
 
-CONVERSATIONS = [conversation(path.stem) for path in sorted(TRANSCRIPTS.glob("*.txt"))]
+CONVERSATIONS = [
+    said for path in sorted(TRANSCRIPTS.glob("*.txt")) if (said := conversation(path.stem))
+]
 EDITS = st.lists(st.tuples(st.floats(0, 1), st.binary(max_size=4), st.integers(0, 6)), max_size=4)
 
 
