@@ -30,8 +30,8 @@ STAGE_NAMES = {
 }
 #: Functions of wording.py that templates use as filters.
 _WORDINGS = (
-    "action", "guesses", "mos", "mos_tone", "ms", "murmur", "outcome", "outcome_tone", "person",
-    "reachable_tone", "registration_tone", "turn_end", "words",
+    "action", "ending", "guesses", "mos", "mos_tone", "ms", "murmur", "outcome", "outcome_tone",
+    "person", "reachable_tone", "registration_tone", "turn_end", "words",
 )  # fmt: skip
 
 

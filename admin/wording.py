@@ -136,6 +136,13 @@ def reachable_tone(trunk: TrunkState) -> str:
     return {"yes": "good", "no": "bad", "unknown": "quiet-badge"}[trunk.reachable]
 
 
+def ending(call: CallSummary) -> str:
+    """How the call ended; of one that we placed, it is the callee who hung up."""
+    if call.ending is None:
+        return "live"
+    return words(call.ending).replace("caller", person(call).lower())
+
+
 def person(call: CallSummary) -> str:
     """Whom the agent speaks to."""
     return "Callee" if call.direction == "outbound" else "Caller"
