@@ -18,7 +18,7 @@ from starlette.staticfiles import StaticFiles
 from admin.gate import Doorkeeper, Gate
 from admin.live import LiveCalls
 from admin.pages import HERE, Pages
-from admin.routes import call, calls, health, login, recording
+from admin.routes import call, calls, health, login, recording, trunks
 from admin.security import HEADERS, Hardening
 from storage.errors import DatabaseUnavailableError
 from storage.repository import CallHistory
@@ -60,6 +60,7 @@ def create_app(
     app.include_router(login.router(doorkeeper, pages))
     app.include_router(calls.router(history, live, pages))
     app.include_router(call.router(history, live, pages))
+    app.include_router(trunks.router(live, pages))
     app.include_router(recording.router(history, recordings))
     app.mount("/static", StaticFiles(directory=HERE / "static"), name="static")
 

@@ -1,10 +1,11 @@
-"""What the dashboard needs to know of calls that are not over: the port that the bus fills."""
+"""What the dashboard needs to know of what happens now: the port that the bus fills."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Protocol
 
+from bus.trunk_state import Lines
 from calls.conversation import Conversation
 from calls.events import Event
 from calls.ids import CallId
@@ -26,4 +27,8 @@ class LiveCalls(Protocol):
 
     async def events(self, call_id: CallId) -> list[Event]:
         """One's log from the first entry; empty for an unknown call."""
+        ...
+
+    async def lines(self) -> Lines:
+        """The trunks and phones that calls come and go by."""
         ...

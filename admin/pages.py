@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 from starlette.responses import HTMLResponse
 
-from admin.wording import ASIDE_REASONS, guesses, ms, murmur, turn_end, words
+from admin import wording
 from calls.ending import FAULTS, Ending
 from storage.turns import SAMPLES_PER_MS
 
@@ -28,6 +28,11 @@ STAGE_NAMES = {
     "tts_first_audio": "First audio",
     "playout": "Playout",
 }
+#: Functions of wording.py that templates use as filters.
+_WORDINGS = (
+    "action", "ending", "guesses", "mos", "mos_tone", "ms", "murmur", "outcome", "outcome_tone",
+    "person", "reachable_tone", "registration_tone", "turn_end", "words",
+)  # fmt: skip
 
 
 class Pages:
@@ -48,20 +53,18 @@ class Pages:
         self._environment.globals.update(
             version=version,
             stage_names=STAGE_NAMES,
-            aside_reasons=ASIDE_REASONS,
+            aside_reasons=wording.ASIDE_REASONS,
+            registrations=wording.REGISTRATIONS,
+            reachability=wording.REACHABILITY,
             endings=tuple(Ending),
         )
         self._environment.filters.update(
             moment=moment,
             length=length,
             place=place,
-            ms=ms,
-            turn_end=turn_end,
-            guesses=guesses,
-            murmur=murmur,
+            at=at,
             ending_tone=ending_tone,
-            mos_tone=mos_tone,
-            words=words,
+            **{name: getattr(wording, name) for name in _WORDINGS},
             compact=compact,
         )
 
@@ -96,18 +99,22 @@ def place(position: int) -> str:
     return f"{tenths // 600}:{tenths // 10 % 60:02}.{tenths % 10}"
 
 
+#: Endings of conversations that came to their end.
+_MEANT = frozenset({Ending.CALLER_HUNG_UP, Ending.AGENT_HUNG_UP, Ending.TRANSFERRED})
+
+
 def ending_tone(ending: str | None) -> str:
     """The badge's class: live, good, bad, or plain for what is neither."""
     if ending is None:
         return "live"
     if ending in FAULTS:
         return "bad"
-    return "good" if ending in {Ending.CALLER_HUNG_UP, Ending.AGENT_HUNG_UP} else "plain"
+    return "good" if ending in _MEANT else "plain"
 
 
-def mos_tone(mos: float) -> str:
-    """Users' satisfaction by MOS, as ITU-T G.107 annex B draws its lines (4.03 and 3.60)."""
-    return "good" if mos >= 4.03 else "plain" if mos >= 3.6 else "bad"
+def at(epoch_ms: float) -> datetime:
+    """A time of the bus, UTC."""
+    return datetime.fromtimestamp(epoch_ms / 1000, UTC)
 
 
 def compact(payload: Mapping[str, Any]) -> str:

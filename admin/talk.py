@@ -10,7 +10,7 @@ from storage.record import CallRecord
 from storage.turns import AsideRecord, TurnRecord
 
 #: Said when the answer was over, or when there was none. The others wait for an answer.
-_AFTER = frozenset({"reprompt", "goodbye", "apology"})
+_AFTER = frozenset({"reprompt", "goodbye", "apology", "transfer_failed"})
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Literal, NamedTuple
 
+from admin import wording
 from admin.talk import murmurs
 from calls.timing import STAGES
 from calls.turns import Run
@@ -60,11 +62,22 @@ class Tick:
 
 
 @dataclass(frozen=True, slots=True)
+class Mark:
+    """Something that was done, or a step of it. `x` in percent of the timeline."""
+
+    #: A badge's class (wording.outcome_tone).
+    tone: str
+    note: str
+    x: float
+
+
+@dataclass(frozen=True, slots=True)
 class Timeline:
     """The speech of both sides over a call of `length_s` seconds."""
 
     length_s: float
     blocks: tuple[Block, ...]
+    marks: tuple[Mark, ...]
     ticks: tuple[Tick, ...]
 
     @classmethod
@@ -96,6 +109,7 @@ class Timeline:
         return cls(
             length_s=seconds,
             blocks=tuple(blocks),
+            marks=tuple(_marks(call, seconds)),
             ticks=tuple(Tick(mark, _percent(mark, seconds)) for mark in marks),
         )
 
@@ -161,6 +175,26 @@ def _spans(call: CallRecord) -> Iterator[_Span]:
         yield _Span(
             "caller", "murmur", None, murmur.text or murmur.why, murmur.position, murmur.position
         )
+
+
+def _marks(call: CallRecord, length_s: float) -> Iterator[Mark]:
+    """What was done, by the clock: media flow from the answer on."""
+    if call.answered_at is None:
+        return
+    answered_at = call.answered_at
+
+    def place(at: datetime) -> float:
+        after_s = (at - answered_at).total_seconds()
+        return _percent(min(max(0.0, after_s), length_s), length_s)
+
+    for done in call.actions:
+        what = wording.action(done)
+        for step in done.steps:
+            at = done.asked_at + timedelta(milliseconds=step.after_ms)
+            yield Mark("plain", f"{what}: {step.status} {step.text}".rstrip(), place(at))
+        if done.done_at is not None:
+            note = f"{what}: {wording.outcome(done)}"
+            yield Mark(wording.outcome_tone(done), note, place(done.done_at))
 
 
 def _played(runs: Sequence[Run]) -> Iterator[tuple[int, int]]:

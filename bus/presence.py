@@ -13,6 +13,7 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from bus import topics
+from bus.board import Board
 from calls.ids import CallId
 
 BEAT_S: Final = 1.0
@@ -39,46 +40,13 @@ class Process:
 
 _PROCESS = TypeAdapter(Process)
 
-# Times are the server's: hosts' clocks differ. KEYS: hash, sorted set, since. ARGV: process, what
-# it says; nothing said: it leaves.
-_SHOW: Final = """
-local now = redis.call('TIME')
-local ms = now[1] * 1000 + math.floor(now[2] / 1000)
-if ARGV[2] == '' then
-  redis.call('HDEL', KEYS[1], ARGV[1])
-  redis.call('ZREM', KEYS[2], ARGV[1])
-else
-  redis.call('HSET', KEYS[1], ARGV[1], ARGV[2])
-  redis.call('ZADD', KEYS[2], string.format('%.0f', ms), ARGV[1])
-  redis.call('SET', KEYS[3], string.format('%.0f', ms), 'NX')
-end
-"""
-
-# KEYS: hash, sorted set. ARGV: how long until a process is gone, ms. Those that are gone for ten
-# times as long are forgotten.
-_LIVE: Final = """
-local now = redis.call('TIME')
-local ms = now[1] * 1000 + math.floor(now[2] / 1000)
-local function before(age) return string.format('(%.0f', ms - age) end
-for _, name in ipairs(redis.call('ZRANGEBYSCORE', KEYS[2], '-inf', before(10 * ARGV[1]))) do
-  redis.call('HDEL', KEYS[1], name)
-  redis.call('ZREM', KEYS[2], name)
-end
-local live = redis.call('ZRANGEBYSCORE', KEYS[2], before(ARGV[1]):sub(2), '+inf')
-if #live == 0 then
-  return {}
-end
-return redis.call('HMGET', KEYS[1], unpack(live))
-"""
-
 
 class Presence:
     """Shows this process to the others, and the others to whoever asks."""
 
     def __init__(self, redis: Redis) -> None:
         self._redis = redis
-        self._show = redis.register_script(_SHOW)
-        self._live = redis.register_script(_LIVE)
+        self._board = Board(redis, topics.PRESENCE, GONE_MS)
 
     async def show(self, process: Process) -> None:
         await self._say(process, _PROCESS.dump_json(process))
@@ -87,9 +55,7 @@ class Presence:
         await self._say(process, b"")
 
     async def _say(self, process: Process, what: bytes) -> None:
-        name = topics.process(process.role, process.host, process.pid)
-        keys = [topics.PROCESSES, topics.PROCESSES_SEEN, topics.PROCESSES_SINCE]
-        await self._show(keys=keys, args=[name, what])
+        await self._board.say(topics.process(process.role, process.host, process.pid), what)
 
     async def keep_showing(self, process: Callable[[], Process]) -> None:
         """Show the process until cancelled."""
@@ -102,11 +68,10 @@ class Presence:
 
     async def processes(self) -> list[Process]:
         """All live processes, by role and pid."""
-        said: Any = await self._live(keys=[topics.PROCESSES, topics.PROCESSES_SEEN], args=[GONE_MS])
         found = []
-        for value in said:
+        for value in await self._board.live():
             try:
-                found.append(_PROCESS.validate_json(value or b""))
+                found.append(_PROCESS.validate_json(value))
             except ValidationError as error:
                 _log.warning("bus.presence_unreadable", error=str(error))
         return sorted(found, key=lambda process: (process.role, process.host, process.pid))

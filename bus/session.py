@@ -23,6 +23,7 @@ from bus.speech import Speech
 from bus.speech_cache import SpeechCache
 from bus.tail import Tail
 from bus.tasks import stop
+from bus.trunk_state import TrunkStates
 
 _log = structlog.get_logger(__name__)
 _WAIT_S: Final = 1.0
@@ -40,6 +41,7 @@ class BusSession:
     folds: Folds
     tail: Tail
     presence: Presence
+    trunks: TrunkStates
     speech: Speech
     cache: SpeechCache
 
@@ -67,7 +69,7 @@ async def open_session(url: str, name: str | None = None) -> AsyncIterator[BusSe
     try:
         yield BusSession(
             name, redis, broker, topics, log, Folds(log, tail), tail, Presence(redis),
-            Speech(redis), SpeechCache(redis),
+            TrunkStates(redis), Speech(redis), SpeechCache(redis),
         )  # fmt: skip
     finally:
         await stop(reading)

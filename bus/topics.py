@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Final, Literal, get_args
 
+from bus.board import BoardKeys
 from calls.ids import CallId, ReplyId
 
 PoolName = Literal["asr", "llm", "tts", "recorder"]
@@ -121,6 +122,10 @@ def sentence_task(reply: ReplyId, index: int) -> str:
 PROCESSES: Final = "processes"
 PROCESSES_SEEN: Final = "processes:seen"
 PROCESSES_SINCE: Final = "processes:since"
+PRESENCE: Final = BoardKeys(PROCESSES, PROCESSES_SEEN, PROCESSES_SINCE)
+
+#: What live ingresses say of their trunks and phones, the same way.
+LINES: Final = BoardKeys("lines", "lines:seen", "lines:since")
 
 
 def process(role: str, host: str, pid: int) -> str:

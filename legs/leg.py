@@ -30,6 +30,8 @@ _log = structlog.get_logger(__name__)
 _PATIENCE_FRAMES: Final = 10
 #: Of what a peer says of an action, so much is kept, characters.
 _MOST_DETAIL: Final = 200
+#: An action of which the carrier tells nothing for so long has failed, ms.
+_ACTION_MS: Final = 180_000
 #: A goodbye that nobody could speak does not keep the line open longer than this, ms.
 _FAREWELL_MS: Final = 15_000
 
@@ -72,7 +74,7 @@ class Carrier(Protocol):
         """Put the caller through to `target`: a number, or a sip: or tel: URI.
 
         Never blocks. What comes of it is told by `Leg.transfer_progressed`, and in the end, once,
-        by `Leg.action_done`: at once where the carrier cannot do it, within a minute in any case.
+        by `Leg.action_done`: at once where the carrier cannot do it, within three minutes in any case.
         After a transfer that was done the carrier ends the call (Ending.TRANSFERRED); after one
         that failed the caller is heard again.
         """
@@ -101,6 +103,8 @@ class Leg:
         self._playout = Playout()
         self._seq = 0
         self._actions = Actions()
+        #: When the action under way has failed, whatever the carrier says (epoch ms).
+        self._action_by = float("inf")
         #: Once this goodbye has been heard, the agent hangs up; in any case then (epoch ms).
         self._farewell: ReplyId | None = None
         self._farewell_by = float("inf")
@@ -178,9 +182,14 @@ class Leg:
 
     def _act(self, now_ms: float) -> None:
         """Begin what the agent wants done, once the reply that asked for it has been heard."""
+        overdue = self._actions.under_way
+        if overdue is not None and now_ms >= self._action_by:
+            detail = "nobody said what came of it"
+            self.action_done(overdue.reply, overdue.action, ok=False, detail=detail)
         request = self._actions.begin(self._playout.complete)
         if request is None:
             return
+        self._action_by = now_ms + _ACTION_MS
         reply, arguments = request.reply, request.arguments
         match request.action:
             case "hangup":

@@ -14,6 +14,7 @@ from sqlalchemy import (
     MetaData,
     Text,
     false,
+    text,
 )
 from sqlalchemy import DateTime as SqlDateTime
 from sqlalchemy.dialects.postgresql import JSONB
@@ -47,6 +48,9 @@ class UtcDateTime(TypeDecorator[datetime]):
 
 #: What rows from before the column was there hold: then there was none of it.
 _NONE = "0"
+#: ... and then nobody was called.
+_INBOUND = "inbound"
+_NO_TEXT = text("''")
 #: JSON as Postgres can index it, and as SQLite can hold it.
 Json = JSON().with_variant(JSONB(), "postgresql")
 
@@ -88,6 +92,8 @@ class CallRow(Base):
     called: Mapped[str]
     codec: Mapped[str]
     remote: Mapped[str]
+    direction: Mapped[str] = mapped_column(server_default=_INBOUND)
+    trunk: Mapped[str] = mapped_column(server_default=_NO_TEXT)
     started_at: Mapped[datetime]
     answered_at: Mapped[datetime | None]
     ended_at: Mapped[datetime | None]
@@ -103,15 +109,17 @@ class CallRow(Base):
         order_by="SentenceRow.turn, SentenceRow.number"
     )
     asides: Mapped[list[AsideRow]] = relationship(order_by="AsideRow.turn, AsideRow.number")
+    actions: Mapped[list[ActionRow]] = relationship(order_by="ActionRow.number")
     recording: Mapped[RecordingRow | None] = relationship()
     quality: Mapped[QualityRow | None] = relationship()
 
-    # The list page: newest first, alone or for one agent or ending. A b-tree is read backwards
-    # as fast as forwards, so the indexes need no DESC.
+    # The list page: newest first, alone or for one agent, ending or direction. A b-tree is read
+    # backwards as fast as forwards, so the indexes need no DESC.
     __table_args__ = (
         Index(None, "started_at", "id"),
         Index(None, "agent_name", "started_at"),
         Index(None, "ending", "started_at"),
+        Index(None, "direction", "started_at"),
     )
 
 
@@ -176,6 +184,24 @@ class AsideRow(Base):
     runs: Mapped[list[Any]]
 
 
+class ActionRow(Base):
+    """Something the agent wanted done, and what came of it."""
+
+    __tablename__ = "actions"
+
+    call_id: Mapped[str] = _of_call()
+    number: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    turn: Mapped[int]
+    action: Mapped[str]
+    arguments: Mapped[dict[str, Any]]
+    asked_at: Mapped[datetime]
+    done_at: Mapped[datetime | None]
+    outcome: Mapped[str | None]
+    detail: Mapped[str]
+    status: Mapped[int | None]
+    steps: Mapped[list[Any]]
+
+
 class EventRow(Base):
     """One entry of the call's log."""
 
@@ -202,7 +228,7 @@ class RecordingRow(Base):
 
 
 class QualityRow(Base):
-    """How the caller's audio arrived."""
+    """How the caller's audio arrived, and ours there."""
 
     __tablename__ = "quality"
 
@@ -214,3 +240,6 @@ class QualityRow(Base):
     jitter_ms: Mapped[float]
     round_trip_ms: Mapped[float | None]
     mos: Mapped[float]
+    sent: Mapped[int] = mapped_column(BigInteger, server_default=_NONE)
+    peer_lost: Mapped[int | None] = mapped_column(BigInteger)
+    peer_jitter_ms: Mapped[float | None]

@@ -17,6 +17,7 @@ from pydantic import TypeAdapter
 from calls import events as e
 from calls.conversation import Conversation
 from calls.ids import CallId
+from storage.actions import ActionRecord
 from storage.turns import TurnRecord, moment
 
 _EVENT: TypeAdapter[e.AnyEvent] = TypeAdapter(e.AnyEvent)
@@ -66,7 +67,10 @@ class RecordingRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QualityRecord:
-    """How the caller's audio arrived: RTP packets, and an estimated mean opinion score (1..5)."""
+    """How the caller's audio arrived: RTP packets, and an estimated mean opinion score (1..5).
+
+    And ours there, as the peer reports it: None where it reports nothing.
+    """
 
     packets: int
     lost: int
@@ -75,6 +79,9 @@ class QualityRecord:
     jitter_ms: float
     round_trip_ms: float | None
     mos: float
+    sent: int
+    peer_lost: int | None
+    peer_jitter_ms: float | None
 
     @classmethod
     def of(cls, quality: e.MediaQuality) -> Self:
@@ -86,6 +93,9 @@ class QualityRecord:
             jitter_ms=quality.jitter_ms,
             round_trip_ms=quality.round_trip_ms,
             mos=quality.mos,
+            sent=quality.sent,
+            peer_lost=quality.peer_lost,
+            peer_jitter_ms=quality.peer_jitter_ms,
         )
 
 
@@ -98,6 +108,10 @@ class CallSummary:
     agent_name: str
     caller: str
     called: str
+    #: "inbound" or "outbound": then `called` is who was to answer.
+    direction: str
+    #: The trunk that it came or went by; empty for none.
+    trunk: str
     started_at: datetime
     answered_at: datetime | None
     ended_at: datetime | None
@@ -123,6 +137,7 @@ class CallRecord(CallSummary):
     #: The agent as it was configured then, as JSON: today's `Agent` may have other fields.
     agent: Mapping[str, Any]
     turns: tuple[TurnRecord, ...]
+    actions: tuple[ActionRecord, ...]
     #: Empty when read with `CallHistory.get`: the log is read by its own call, when asked for.
     events: tuple[EventRecord, ...]
     recording: RecordingRecord | None
@@ -165,7 +180,9 @@ class CallRecord(CallSummary):
             agent=started.agent.model_dump(mode="json"),
             caller=started.caller,
             called=started.called,
-            codec=started.codec,
+            codec=quality.codec if quality and quality.codec else started.codec,
+            direction=started.direction,
+            trunk=started.trunk,
             remote=started.remote,
             started_at=moment(started.at),
             answered_at=moment(conversation.answered_at) if conversation.answered_at else None,
@@ -177,6 +194,7 @@ class CallRecord(CallSummary):
             voice_to_voice_ms=round(median(answers), 1) if answers else None,
             mos=quality.mos if quality else None,
             turns=turns,
+            actions=ActionRecord.all_of(conversation),
             events=EventRecord.all_of(log),
             recording=recording,
             quality=QualityRecord.of(quality) if quality else None,

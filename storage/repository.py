@@ -69,6 +69,7 @@ class CallHistory:
         before: Cursor | None = None,
         agent: str | None = None,
         ending: str | None = None,
+        direction: str | None = None,
         text: str | None = None,
     ) -> list[CallSummary]:
         """List calls, newest first.
@@ -78,6 +79,7 @@ class CallHistory:
             before: go on after this place; `Cursor(last.started_at, last.id)` of the page before.
             agent: only this agent's calls.
             ending: only calls that ended so.
+            direction: only "inbound" or "outbound" calls.
             text: only calls where it was said by either side, or that hold it in their numbers or
                 id. Case is ignored (on SQLite for ASCII letters only).
         """
@@ -94,6 +96,8 @@ class CallHistory:
             query = query.where(CallRow.agent_name == agent)
         if ending is not None:
             query = query.where(CallRow.ending == ending)
+        if direction is not None:
+            query = query.where(CallRow.direction == direction)
         if text:
             said = (TurnRow.caller_text, TurnRow.agent_text)
             named = (CallRow.caller, CallRow.called, CallRow.id)
@@ -121,7 +125,7 @@ class CallHistory:
             return list(await session.scalars(query))
 
     async def get(self, call_id: CallId) -> CallRecord | None:
-        """Read a call with its turns, quality and recording, but without its events."""
+        """Read a call with its turns, actions, quality and recording, but without its events."""
         query = select(CallRow).where(CallRow.id == call_id).options(selectinload("*"))
         async with self._database.reading() as session:
             row = await session.scalar(query)

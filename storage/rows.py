@@ -7,7 +7,9 @@ from dataclasses import asdict, fields
 from typing import Any, TypeVar
 
 from calls.turns import Run
+from storage.actions import ActionRecord, Step
 from storage.models import (
+    ActionRow,
     AsideRow,
     Base,
     CallRow,
@@ -30,7 +32,7 @@ Row = dict[str, Any]
 R = TypeVar("R", CallSummary, EventRecord, RecordingRecord, QualityRecord)
 P = TypeVar("P", SentenceRecord, AsideRecord)
 
-_NESTED = frozenset({"turns", "events", "recording", "quality"})
+_NESTED = frozenset({"turns", "actions", "events", "recording", "quality"})
 
 
 def call_row(record: CallRecord) -> Row:
@@ -45,6 +47,7 @@ def rows_of_call(record: CallRecord) -> dict[type[Base], list[Row]]:
         TurnRow: [],
         SentenceRow: [],
         AsideRow: [],
+        ActionRow: [asdict(action) for action in record.actions],
         EventRow: [asdict(event) for event in record.events],
         RecordingRow: [asdict(record.recording)] if record.recording else [],
         QualityRow: [asdict(record.quality)] if record.quality else [],
@@ -76,9 +79,15 @@ def call_record(row: CallRow) -> CallRecord:
         columns["sentences"] = tuple(sentences.get(turn.number, ()))
         columns["asides"] = tuple(asides.get(turn.number, ()))
         turns.append(TurnRecord(**columns))
+    actions = []
+    for action in row.actions:
+        columns = _columns(ActionRecord, action)
+        columns["steps"] = tuple(Step(*step) for step in action.steps)
+        actions.append(ActionRecord(**columns))
     return CallRecord(
         **_columns(CallRecord, row, leave_out=_NESTED),
         turns=tuple(turns),
+        actions=tuple(actions),
         events=(),
         recording=record_of(RecordingRecord, row.recording) if row.recording else None,
         quality=record_of(QualityRecord, row.quality) if row.quality else None,

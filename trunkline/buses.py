@@ -11,6 +11,7 @@ from bus.lease import Leases
 from bus.log import CallLog
 from bus.presence import Presence
 from bus.topics import POOLS
+from bus.trunk_state import TrunkStates
 from trunkline import embedded_bus
 from trunkline.errors import UserError
 from trunkline.settings import Settings
@@ -39,6 +40,7 @@ class BusView:
 
     server: str
     presence: Presence
+    trunks: TrunkStates
     log: CallLog
     #: By pool.
     queues: Mapping[str, Leases]
@@ -59,6 +61,6 @@ async def open_bus(settings: Settings) -> AsyncIterator[BusView]:
     redis = connect(url)
     try:
         queues: dict[str, Leases] = {pool: Leases(redis, pool, "onlooker") for pool in POOLS}
-        yield BusView(server, Presence(redis), CallLog(redis), queues)
+        yield BusView(server, Presence(redis), TrunkStates(redis), CallLog(redis), queues)
     finally:
         await redis.aclose()

@@ -167,7 +167,8 @@ class _Call:
             await self._change(_LOOK_S)
         seconds = _placed(self._job.call, conversation).seconds
         lasted = "" if seconds is None else f" after {seconds:.1f} s"
-        self._tell(f"{conversation.ended.why.value.replace('_', ' ')}{lasted}")
+        why = conversation.ended.why.value.replace("_", " ").replace("caller", "callee")
+        self._tell(f"{why}{lasted}")
 
     def _happened(self, event: Event) -> None:
         match event:

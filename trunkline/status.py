@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import asdict
 from typing import Any
 
 from bus.events import WireError
@@ -18,8 +19,8 @@ async def status(settings: Settings) -> dict[str, Any]:
 
     Returns:
         `processes` [{role, pid, host, since (epoch ms), owned, address}], `pools`
-        {pool: {waiting, owned}}, `calls` [{id, agent, caller, called, started_at (epoch ms),
-        turns, ended}].
+        {pool: {waiting, owned}}, `trunks` and `phones` [as bus/trunk_state.py has them], `calls`
+        [{id, agent, caller, called, started_at (epoch ms), turns, ended}].
 
     Raises:
         UserError: the bus is not to be had.
@@ -29,7 +30,10 @@ async def status(settings: Settings) -> dict[str, Any]:
         for name, queue in bus.queues.items():
             waiting, owned = await queue.lag()
             pools[name] = {"waiting": waiting, "owned": owned}
+        lines = await bus.trunks.lines()
         return {
+            "trunks": [asdict(trunk) for trunk in lines.trunks],
+            "phones": [asdict(phone) for phone in lines.phones],
             "processes": [as_json(process) for process in await bus.presence.processes()],
             "pools": pools,
             "calls": [await _call(bus, call) for call in sorted(await bus.presence.live_calls())],
@@ -68,6 +72,12 @@ def as_text(found: dict[str, Any], now_ms: float | None = None) -> str:
     lines += [
         f"{name:<10}{pool['waiting']:>8}{pool['owned']:>8}" for name, pool in found["pools"].items()
     ]
+    if found["trunks"]:
+        lines += ["", f"{'TRUNK':<20}{'REGISTERED':<12}{'REACHABLE':<11}{'CALLS':>7}  LAST ANSWER"]
+        lines += [_trunk(trunk) for trunk in found["trunks"]]
+    if found["phones"]:
+        lines += ["", f"{'PHONE':<20}CONTACT"]
+        lines += [f"{phone['user'][:19]:<20}{phone['contact']}" for phone in found["phones"]]
     lines += ["", f"{len(found['calls'])} live call(s)"]
     for call in found["calls"]:
         if call.get("unreadable"):
@@ -79,6 +89,15 @@ def as_text(found: dict[str, Any], now_ms: float | None = None) -> str:
             f"{call['turns']} turn(s), {'ended, being recorded' if call['ended'] else since}"
         )
     return "\n".join(lines)
+
+
+def _trunk(trunk: dict[str, Any]) -> str:
+    calls = f"{trunk['calls']}/{trunk['limit']}" if trunk["limit"] else str(trunk["calls"])
+    answer = f"{trunk['status'] or ''} {trunk['reason']}".strip()
+    return (
+        f"{trunk['name'][:19]:<20}{trunk['registered']:<12}{trunk['reachable']:<11}{calls:>7}  "
+        f"{answer}".rstrip()
+    )
 
 
 def _ago(ms: float) -> str:

@@ -37,16 +37,23 @@ class CallList:
 
 
 class Wanted:
-    """What the query asks for: `agent`, `ending`, `text`, and `before`, where the page begins."""
+    """What the query asks for: `agent`, `ending`, `direction`, `text`; and `before`, where the page
+    begins."""
 
     def __init__(
         self,
         agent: Annotated[str, Query(max_length=63)] = "",
         ending: Annotated[str, Query(max_length=63)] = "",
+        direction: Annotated[str, Query(max_length=63)] = "",
         text: Annotated[str, Query(max_length=200)] = "",
         before: Annotated[str, Query(max_length=200)] = "",
     ) -> None:
-        self.filters: Mapping[str, str] = {"agent": agent, "ending": ending, "text": text.strip()}
+        self.filters: Mapping[str, str] = {
+            "agent": agent,
+            "ending": ending,
+            "direction": direction,
+            "text": text.strip(),
+        }
         try:
             self.before = Cursor.parse(before) if before else None
         except ValueError:
@@ -67,11 +74,9 @@ def router(history: CallHistory, live: LiveCalls, pages: Pages) -> APIRouter:
     routes = APIRouter()
 
     async def look(wanted: Wanted) -> CallList:
-        agent, ending, text = (wanted.filters[name] or None for name in ("agent", "ending", "text"))
+        filters = {name: value or None for name, value in wanted.filters.items()}
         # One more than is shown tells whether there is a next page.
-        found = await history.list_calls(
-            limit=PAGE + 1, before=wanted.before, agent=agent, ending=ending, text=text
-        )
+        found = await history.list_calls(limit=PAGE + 1, before=wanted.before, **filters)
         past, more = found[:PAGE], len(found) > PAGE
         after = str(Cursor(past[-1].started_at, past[-1].id)) if more else None
         # Live calls are those of now: they stand before the first page of everything.

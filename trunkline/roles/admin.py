@@ -17,6 +17,7 @@ from admin.passwords import first_password, hash_password, session_secret
 from bus.broker import BusError
 from bus.live import LiveCalls
 from bus.session import BusSession
+from bus.trunk_state import Lines
 from calls.conversation import Conversation
 from calls.events import Event
 from calls.ids import CallId
@@ -34,8 +35,9 @@ Answer = TypeVar("Answer")
 class _LiveCalls:
     """The bus's live calls, as the dashboard's port wants them."""
 
-    def __init__(self, live: LiveCalls) -> None:
-        self._live = live
+    def __init__(self, session: BusSession) -> None:
+        self._live = LiveCalls(session.log, session.folds, session.presence)
+        self._trunks = session.trunks
 
     async def calls(self) -> list[Conversation]:
         return await self._ask(self._live.calls())
@@ -45,6 +47,9 @@ class _LiveCalls:
 
     async def events(self, call_id: CallId) -> list[Event]:
         return await self._ask(self._live.events(call_id))
+
+    async def lines(self) -> Lines:
+        return await self._ask(self._trunks.lines())
 
     async def _ask(self, question: Awaitable[Answer]) -> Answer:
         try:
@@ -68,7 +73,7 @@ async def start(settings: Settings, session: BusSession) -> AsyncIterator[Runnin
 
         app = create_app(
             history=CallHistory(database),
-            live=_LiveCalls(LiveCalls(session.log, session.folds, session.presence)),
+            live=_LiveCalls(session),
             recordings=settings.recordings_dir,
             password_hash=hashed,
             session_secret=session_secret(settings.data_dir),

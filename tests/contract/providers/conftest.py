@@ -199,6 +199,11 @@ class OpenAIService:
             function = {"name": "hangup", "arguments": ""}
             deltas += [{"tool_calls": [{**call, "function": function}]}]
             deltas += [{"tool_calls": [{"index": 0, "function": {"arguments": "{}"}}]}]
+        if "human" in said and any(t["function"]["name"] == "transfer" for t in body["tools"]):
+            pieces = ("", '{"desti', 'nation": "front"}')
+            for piece, name in zip(pieces, ("transfer", None, None), strict=True):
+                function = {"name": name, "arguments": piece}
+                deltas += [{"tool_calls": [{"index": 0, "function": function}]}]
         chunks = [[{"index": 0, "delta": delta, "finish_reason": None}] for delta in deltas]
         chunks.append([{"index": 0, "delta": {}, "finish_reason": "stop"}])
         chunks.append([])  # usage only, as with stream_options.include_usage

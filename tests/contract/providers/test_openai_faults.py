@@ -9,6 +9,7 @@ from functools import partial
 import pytest
 
 from calls.conversation import Message
+from calls.transfer import Destination, Transfer
 from workers.ports import Action, ProviderError, Token
 from workers.providers.registry import load_responder, load_synthesizer, load_transcriber
 from workers.resilience import loading
@@ -191,6 +192,32 @@ async def test_an_uncertain_transcript_is_pointed_out_to_the_model(asking, servi
             pass
     prompts = [request.json["messages"][0]["content"] for request in service.requests]
     assert ["heard badly" in prompt for prompt in prompts] == [False, True, False]
+    await responder.close()
+
+
+async def test_a_model_transfers_to_whom_the_file_names(asking, service):
+    front = Transfer(destinations={"front": Destination(target="100")})
+    asking.example = asking.example.model_copy(update={"transfer": front})
+    responder = load_responder(asking.ask("llm", "openai"))
+    said = [Message("user", "a human"), Message("note", "The transfer to front failed.")]
+    for conversation in (said[:1], [*said, Message("user", "a human please")]):
+        pieces = [piece async for piece in responder.reply(conversation, confidence=None)]
+        assert pieces[-1] == Action("transfer", {"destination": "front"})
+    offered = [tool["function"]["name"] for tool in service.requests[0].json["tools"]]
+    assert offered == ["hangup", "transfer"]
+    last = service.requests[1].json["messages"][-1]
+    assert last["content"] == "(The transfer to front failed.)\na human please"
+    await responder.close()
+
+
+async def test_what_is_known_of_a_call_stands_in_the_prompt(asking, service):
+    responder = load_responder(asking.ask("llm", "openai"))
+    known = [Message("note", "You placed this call."), *ASKED]
+    assert [piece async for piece in responder.reply(known, confidence=None)]
+    first, second = service.requests[0].json["messages"]
+    assert first["role"] == "system"
+    assert first["content"].endswith("You placed this call.")
+    assert second["content"] == ASKED[0].text
     await responder.close()
 
 

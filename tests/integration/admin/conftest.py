@@ -14,6 +14,7 @@ from fastapi import FastAPI
 
 from admin.app import create_app
 from admin.live import LiveCallsUnavailableError
+from bus.trunk_state import Lines
 from calls import events as e
 from calls.agent import Agent
 from calls.conversation import Conversation
@@ -82,6 +83,7 @@ def _log(call: CallId, *, over: bool = True) -> list[e.Event]:
 class FakeLive:
     logs: dict[CallId, list[e.Event]] = field(default_factory=dict)
     trouble: str = ""
+    known: Lines = field(default_factory=Lines)
 
     async def calls(self) -> Sequence[Conversation]:
         self._fail()
@@ -90,6 +92,10 @@ class FakeLive:
     async def events(self, call_id: CallId) -> list[e.Event]:
         self._fail()
         return self.logs.get(call_id, [])
+
+    async def lines(self) -> Lines:
+        self._fail()
+        return self.known
 
     def _fail(self) -> None:
         if self.trouble:

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from bus.trunk_state import Lines, PhoneState, TrunkState
 from calls import events as e
 from calls.conversation import Conversation
 from calls.ids import CallId, ReplyId
@@ -290,3 +291,96 @@ async def test_a_sentence_says_that_it_is_protected_or_cached(house: House) -> N
         ]  # fmt: skip
         page = (await member.get(f"/calls/{house.live_call}")).text
     assert re.findall(r'class="tag"[^>]*>(\w+)<', page) == ["protected", "cached"]
+
+
+EVIL = "<script>alert(1)</script>"
+
+
+def _transferring(log: list[e.Event]) -> list[e.Event]:
+    reply = ReplyId("1.0")
+    given = {"target": "+15550111", "mode": "attended", "destination": "front"}
+    asked = e.ActionRequested(at=T0 + 4000, reply=reply, action="transfer", arguments=given)
+    steps = [(4900, 100, "Trying"), (5400, 180, "Ringing"), (6400, 486, "Busy Here")]
+    return [
+        *log[:-1],
+        asked,
+        *(
+            e.TransferProgressed(
+                at=T0 + at, reply=reply, target="+15550111", status=status, text=text
+            )
+            for at, status, text in steps
+        ),
+        e.ActionDone(
+            at=T0 + 6400, reply=reply, action="transfer", outcome="failed",
+            detail=f"486 Busy Here {EVIL}", status=486,
+        ),
+        e.MediaQuality(
+            at=T0 + 8000, packets=200, lost=2, late=0, concealed=2, jitter_ms=2.5, mos=4.32,
+            round_trip_ms=41.25, codec="PCMA", sent=400, peer_lost=8, peer_jitter_ms=6.5,
+        ),
+        log[-1],
+    ]  # fmt: skip
+
+
+async def test_a_calls_page_shows_its_direction_its_actions_and_both_ways_of_the_line(
+    house: House,
+) -> None:
+    first, *rest = _transferring(house.log(house.past))
+    log = [replace(first, direction="outbound", trunk="carrier-a"), *rest]  # type: ignore[type-var]
+    await house.history.record(CallRecord.of(Conversation.of(log), log, None))
+    async with house.member() as member:
+        page = (await member.get(f"/calls/{house.past}")).text
+        listed = (await member.get("/")).text
+        found = (await member.get("/", params={"direction": "outbound"})).text
+        other = (await member.get("/", params={"direction": "inbound"})).text
+    assert _foreign(page) == []
+    words = re.sub(r"\s+", " ", re.sub(r"<[^>]*>", " ", page))
+    for shown in (
+        "outbound by carrier-a",
+        "Callee",
+        "Transfer to front (+15550111), attended",
+        "failed: 486 Busy Here",
+        "0.9 s 100 Trying",
+        "2.4 s 486 Busy Here",
+        "MOS 4.3, good",
+        "Round trip 41.2 ms",
+        "Lost on the way here 2 (0.99 %)",
+        "Lost on the way there 8 (2.00 %)",
+        "Jitter there 6.5 ms",
+        "Codec PCMA",
+    ):
+        assert shown in words, shown
+    assert page.count('class="mark ') == 4
+    assert "outbound by carrier-a" in listed
+    assert house.past in found
+    assert house.past not in other
+
+
+async def test_the_trunks_page_shows_lines_or_why_there_are_none(house: House) -> None:
+    house.live.known = Lines(
+        (
+            TrunkState(
+                name="carrier-a", process="sip-1", registered="failed", reachable="yes",
+                status=403, reason=EVIL, calls=3, outbound=1, limit=30, since_ms=T0,
+            ),
+            TrunkState(name="pbx"),
+        ),
+        (PhoneState(user="anna", contact="sip:anna@192.0.2.8:5060", expires_ms=T0),),
+    )  # fmt: skip
+    async with house.member() as member:
+        page = (await member.get("/trunks")).text
+        json = (await member.get("/api/trunks")).json()
+        house.live.trouble = "the bus is away"
+        down = (await member.get("/trunks")).text
+    assert _foreign(page) == []
+    for shown in ("carrier-a", "failed", "answers", "403 &lt;script", "sip:anna@192.0.2.8:5060"):
+        assert shown in page, shown
+    assert "not wanted" in page
+    assert json["lines"]["trunks"][0]["limit"] == 30
+    assert "the bus is away" in down
+
+
+async def test_the_trunks_page_is_shut(house: House) -> None:
+    async with house.visitor() as visitor:
+        for path in ("/trunks", "/api/trunks"):
+            assert (await visitor.get(path)).status_code in {303, 401}

@@ -13,6 +13,7 @@ from sqlalchemy import func, select
 
 from calls.ids import CallId
 from calls.turns import Run
+from storage.actions import ActionRecord, Step
 from storage.errors import DatabaseUnavailableError
 from storage.models import Base
 from storage.record import (
@@ -100,6 +101,8 @@ def _call(
         called="+15550199",
         codec="PCMU",
         remote="192.0.2.7:5060",
+        direction="inbound",
+        trunk="carrier",
         started_at=NOON + timedelta(minutes=minutes),
         answered_at=NOON + timedelta(minutes=minutes, seconds=1),
         ended_at=NOON + timedelta(minutes=minutes, seconds=31),
@@ -118,7 +121,30 @@ def _call(
             path="2026/a.wav", bytes=2**31, duration_ms=30_000, channels=2, sha256="ab" * 32
         ),
         quality=QualityRecord(
-            packets=1500, lost=3, late=1, concealed=4, jitter_ms=3.5, round_trip_ms=None, mos=4.2
+            packets=1500,
+            lost=3,
+            late=1,
+            concealed=4,
+            jitter_ms=3.5,
+            round_trip_ms=None,
+            mos=4.2,
+            sent=1490,
+            peer_lost=7,
+            peer_jitter_ms=None,
+        ),
+        actions=(
+            ActionRecord(
+                number=0,
+                turn=1,
+                action="transfer",
+                arguments={"target": "+15550111", "mode": "blind"},
+                asked_at=NOON,
+                done_at=NOON + timedelta(seconds=2),
+                outcome="failed",
+                detail="486 Busy Here",
+                status=486,
+                steps=(Step(0.5, 100, "Trying"), Step(812.5, 486, "Busy Here")),
+            ),
         ),
     )
     return replace(record, **changes)  # type: ignore[arg-type]
@@ -189,6 +215,7 @@ async def test_two_recorders_of_one_call_at_once_leave_one_call(
         "turns": 1,
         "sentences": 2,
         "asides": 1,
+        "actions": 1,
         "events": 2,
         "recordings": 1,
         "quality": 1,
@@ -233,13 +260,15 @@ async def test_the_list_is_filtered(history: CallHistory) -> None:
     a, b, c = (f"20260921t120000-0000000{x}" for x in "abc")
     await history.record(_call(a, agent_name="pizza", turns=(_turn(caller_text="100% Salami"),)))
     await history.record(_call(b, ending="failed", caller="sip:anna@example.org"))
-    await history.record(_call(c, turns=(_turn(caller_text="1000 salads"),)))
+    await history.record(_call(c, turns=(_turn(caller_text="1000 salads"),), direction="outbound"))
 
     async def ids(**wanted: str) -> set[str]:
         return {call.id for call in await history.list_calls(**wanted)}  # type: ignore[arg-type]
 
     assert await ids(agent="pizza") == {a}
     assert await ids(ending="failed") == {b}
+    assert await ids(direction="outbound") == {c}
+    assert await ids(direction="inbound") == {a, b}
     assert await ids(text="SALAMI") == {a}
     assert await ids(text="anna@") == {b}
     assert await ids(text="every day") == {a, b, c}

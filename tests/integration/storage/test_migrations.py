@@ -70,6 +70,7 @@ async def test_a_call_that_the_first_version_kept_can_be_read_and_taken_back(
     (turn,) = call.turns
     assert (turn.caller_text, turn.rule, turn.guesses, turn.hidden_ms) == ("hello", None, 0, 0.0)
     assert turn.asides == ()
+    assert (call.direction, call.trunk, call.actions) == ("inbound", "", ())
     (sentence,) = turn.sentences
     assert sentence.runs == (Run(0, 8000, 30_000),)
     assert not sentence.cached

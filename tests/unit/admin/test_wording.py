@@ -1,17 +1,22 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any, get_args, get_type_hints
 
 import pytest
 
 from admin import wording
 from admin.talk import Murmur
+from bus.trunk_state import TrunkState
 from calls import events as e
+from storage.actions import ActionRecord
 from storage.turns import TurnRecord
 
+NOON = datetime(2026, 9, 21, 12, tzinfo=UTC)
 
-def _words(event: type[e.Event], name: str) -> set[str]:
+
+def _words(event: type[Any], name: str) -> set[str]:
     return set(get_args(get_type_hints(event)[name]))
 
 
@@ -19,6 +24,57 @@ def test_every_word_of_the_log_has_a_name() -> None:
     assert set(wording.RULE_NAMES) == _words(e.TurnEnded, "rule")
     assert set(wording.ASIDE_REASONS) == _words(e.AsideDue, "why")
     assert set(wording.MURMURS) == _words(e.SpeechDropped, "why")
+    assert set(wording.REGISTRATIONS) == _words(TrunkState, "registered")
+    assert set(wording.REACHABILITY) == _words(TrunkState, "reachable")
+
+
+@pytest.mark.parametrize("registered", ["no", "yes", "failed", "off"])
+@pytest.mark.parametrize("reachable", ["yes", "no", "unknown"])
+def test_every_state_of_a_trunk_has_a_colour(registered: Any, reachable: Any) -> None:
+    trunk = TrunkState(name="a", registered=registered, reachable=reachable)
+    assert wording.registration_tone(trunk)
+    assert wording.reachable_tone(trunk)
+
+
+@pytest.mark.parametrize(
+    ("value", "shown", "tone"),
+    [
+        (4.41, "4.4, good", "good"),
+        (4.03, "4.0, good", "good"),
+        (3.7, "3.7, fair", "plain"),
+        (3.2, "3.2, poor", "bad"),
+        (1.0, "1.0, bad", "bad"),
+    ],
+)
+def test_a_mos_is_told_in_words(value: float, shown: str, tone: str) -> None:
+    assert (wording.mos(value), wording.mos_tone(value)) == (shown, tone)
+
+
+def _done(action: str, outcome: str | None = "done", detail: str = "", **given: str) -> Any:
+    return ActionRecord(
+        number=0, turn=1, action=action, arguments=given, asked_at=NOON, done_at=None,
+        outcome=outcome, detail=detail, status=None, steps=(),
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("done", "shown", "outcome", "tone"),
+    [
+        (_done("transfer", target="100", mode="blind"), "Transfer to 100, blind", "done", "good"),
+        (
+            _done("transfer", "failed", "486 Busy Here", target="100", destination="front"),
+            "Transfer to front (100), blind", "failed: 486 Busy Here", "bad",
+        ),
+        (_done("send_digits", None, digits="12#"), "Keys 12#", "not done", "plain"),
+        (_done("hangup"), "Hang up", "done", "good"),
+        (_done("a_later_word"), "A later word", "done", "good"),
+    ],
+)  # fmt: skip
+def test_an_action_is_told_with_what_came_of_it(
+    done: ActionRecord, shown: str, outcome: str, tone: str
+) -> None:
+    assert wording.action(done) == shown
+    assert (wording.outcome(done), wording.outcome_tone(done)) == (outcome, tone)
 
 
 @pytest.mark.parametrize(

@@ -143,6 +143,15 @@ def test_a_carrier_may_say_at_once_that_it_cannot() -> None:
     assert told(call) == [("transfer", 0, "failed")]
 
 
+def test_an_action_of_which_nobody_tells_anything_fails_in_the_end() -> None:
+    call = answering(TRANSFER, wants("hangup"))
+    call.ticks(5, at=1000.0)
+    call.ticks(1, at=180_000.0)
+    assert told(call) == []
+    call.ticks(1, at=182_000.0)
+    assert told(call) == [("transfer", 0, "failed"), ("hangup", 0, "failed")]
+
+
 def test_the_caller_who_comes_back_is_told_so_once() -> None:
     call = answering(TRANSFER)
     call.happens(e.CallAnswered(at=0.0))

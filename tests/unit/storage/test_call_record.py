@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
@@ -254,3 +255,56 @@ def test_asides_are_kept_with_their_turn_in_the_order_they_fell_due() -> None:
 def test_an_aside_to_a_caller_who_never_spoke_is_kept_too() -> None:
     call = _record([started(), aside("0.a0", "reprompt", "Are you there?")])
     assert [each.text for each in call.turns[0].asides] == ["Are you there?"]
+
+
+def _action(action: e.ActionName, at: float, reply: str = "1.0", **arguments: str) -> e.Event:
+    return e.ActionRequested(at=at, reply=ReplyId(reply), action=action, arguments=arguments)
+
+
+def test_actions_are_kept_with_their_outcome_and_steps() -> None:
+    reply = ReplyId("1.0")
+    log = [
+        replace(started(), direction="outbound", trunk="carrier"),
+        turn(1),
+        _action("transfer", 3000.0, target="100", mode="blind"),
+        _action("hangup", 3000.5),
+        e.TransferProgressed(at=3100.0, reply=reply, target="100", status=100, text="Trying"),
+        e.TransferProgressed(at=4000.0, reply=reply, target="100", status=486, text="Busy Here"),
+        e.ActionDone(
+            at=4000.0, reply=reply, action="transfer", outcome="failed", detail="x", status=486
+        ),
+    ]
+    record = CallRecord.of(Conversation.of(log), log, None)
+    assert (record.direction, record.trunk) == ("outbound", "carrier")
+    transfer, hangup = record.actions
+    assert (transfer.number, transfer.turn, transfer.outcome) == (0, 1, "failed")
+    assert (transfer.status, transfer.detail) == (486, "x")
+    assert transfer.steps == ((100.0, 100, "Trying"), (1000.0, 486, "Busy Here"))
+    assert (hangup.number, hangup.outcome, hangup.steps) == (1, None, ())
+
+
+def test_what_the_answer_to_a_wrong_guess_asked_for_is_not_kept() -> None:
+    log = [
+        started(),
+        guessed(1, 0),
+        reply_started("1.0"),
+        _action("hangup", 2000.0),
+        withdrawn(1, 0),
+        turn(1, revision=1),
+    ]
+    assert CallRecord.of(Conversation.of(log), log, None).actions == ()
+
+
+def test_the_codec_that_was_spoken_last_is_kept() -> None:
+    quality = e.MediaQuality(
+        at=5000.0, packets=1, lost=0, late=0, concealed=0, jitter_ms=1.0, mos=4.0, codec="G722",
+        sent=50, peer_lost=2, peer_jitter_ms=1.5,
+    )  # fmt: skip
+    log = [started(), quality]
+    record = CallRecord.of(Conversation.of(log), log, None)
+    assert record.codec == "G722"
+    assert record.quality is not None
+    kept = (record.quality.sent, record.quality.peer_lost, record.quality.peer_jitter_ms)
+    assert kept == (50, 2, 1.5)
+    old = [started(), replace(quality, codec="")]
+    assert CallRecord.of(Conversation.of(old), old, None).codec == "PCMU"
