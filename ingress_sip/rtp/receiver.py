@@ -176,7 +176,7 @@ class RtpReceiver:
             pcm = self._concealer.receive(slot.pcm, spliced=slot.spliced)
             return HeardFrame(pcm_to_ulaw(pcm), pcm, Heard.RECEIVED, digits)
         if isinstance(slot, Missing):
-            pcm = self._concealer.conceal()
+            pcm = self._concealer.conceal(self._jitter.ahead())
             return HeardFrame(pcm_to_ulaw(pcm), pcm, Heard.CONCEALED, digits)
         if not self._silent:
             self._silent = True
