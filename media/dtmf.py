@@ -20,7 +20,7 @@ FREQUENCIES: Final = {
 }
 """Digit -> (low, high) tone in Hz."""
 
-_FULL_SCALE_DBM0: Final = 3.17
+FULL_SCALE_DBM0: Final = 3.17
 """A sine that just fits mu-law (ITU-T G.711, table 5)."""
 _RAMP_MS: Final = 2
 
@@ -36,7 +36,7 @@ def tone(digit: str, ms: int = 100, level_dbm0: float = -7.0) -> bytes:
     """PCM of one digit's two tones, each at `level_dbm0`, its edges ramped against clicks."""
     event_code(digit)
     time = np.arange(samples_in(ms)) / SAMPLE_RATE
-    amplitude = 32767 * 10 ** ((level_dbm0 - _FULL_SCALE_DBM0) / 20)
+    amplitude = 32767 * 10 ** ((level_dbm0 - FULL_SCALE_DBM0) / 20)
     low, high = FREQUENCIES[digit.upper()]
     wave = amplitude * (np.sin(2 * np.pi * low * time) + np.sin(2 * np.pi * high * time))
     ramp = np.clip(np.arange(1, len(wave) + 1) / samples_in(_RAMP_MS), 0, 1)

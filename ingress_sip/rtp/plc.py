@@ -1,14 +1,14 @@
-"""Packet-loss concealment by repeating the last pitch period.
+"""Packet-loss concealment: what is lost is made of what came before it, and of what comes after.
 
-Voiced speech repeats itself every 2.5 to 15 ms, so the best guess at what was lost is what came
-one period before. The idea is that of ITU-T G.711 appendix I, without its 3.75 ms of added delay:
+- With the sound after the gap already in the jitter buffer, which is the rule, the gap is filled
+  from both sides: the sound before it goes on, the sound after it is led up to, each by its own
+  pitch periods, and the one fades into the other. Where they agree the sum keeps its level, and so
+  it does where they do not (two unrelated sounds would sink by 3 dB in the middle).
+- Without it, the sound before the gap goes on, and fades to silence within 80 ms: no vowel is held
+  for ever. When real audio returns, it is blended in.
 
-- The period is where the last 20 ms correlate best with what came before them.
-- The first 20 ms repeat one period, the next two, then three, or it would sound like a buzzer.
-- After 10 ms the sound fades, and after 60 ms it is silent: no vowel is held for ever.
-- Seams are cross-faded: where the repeated piece meets itself, and where real audio returns.
-- At the first seam nothing may be cross-faded, for the last sample is already played; there the
-  step between it and the repeated period is taken up and let go within 2 ms.
+ITU-T G.711 appendix I has the second only, and delays all audio by 3.75 ms for it; nothing here
+adds delay. Measured against repetition and silence: bench/concealment.py.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from __future__ import annotations
 from typing import Final
 
 import numpy as np
-from numpy.lib.stride_tricks import sliding_window_view
-from numpy.typing import NDArray
 
+from ingress_sip.rtp.jitter import Ahead
+from ingress_sip.rtp.pitch import LEAST_PAST, LONGEST, TEMPLATE, Floats, continued
 from media.frames import (
     FRAME_BYTES,
     FRAME_SAMPLES,
@@ -29,16 +29,11 @@ from media.frames import (
     to_samples,
 )
 
-_SHORTEST: Final = samples_in(2.5)  # 400 Hz
-_LONGEST: Final = samples_in(15)  # 66 Hz
-_TEMPLATE: Final = FRAME_SAMPLES
-_MOST_PERIODS: Final = 3
-_STEP: Final = samples_in(2)
-_HISTORY: Final = _LONGEST * (_MOST_PERIODS + 1)
-_FULL: Final = samples_in(10)
-_SILENT: Final = samples_in(60)
-
-Floats = NDArray[np.float64]
+_HISTORY: Final = TEMPLATE + LONGEST + samples_in(10)
+_SILENT: Final = samples_in(80)
+_BLEND: Final = samples_in(10)
+_LONGEST_GAP: Final = samples_in(200)
+"""A longer one is not filled from its end: it would be silent between in any case."""
 
 
 class Concealer:
@@ -46,11 +41,11 @@ class Concealer:
 
     def __init__(self) -> None:
         self._history = bytes(_HISTORY * SAMPLE_BYTES)
-        self._filled = b""  # what this gap was filled with, to become history when it ends
+        self._filled: list[bytes] = []  # this gap's, to become history when it ends
         self._lost = 0  # samples concealed in this gap
-        self._period = 0
-        self._phase = 0
-        self._piece: Floats = np.zeros(0)
+        self._forward: Floats = np.zeros(0)  # how the sound before the gap goes on
+        self._plan: Floats = np.zeros(0)  # what the rest of the gap is filled with
+        self._awaited = b""  # what the plan leads up to
 
     def receive(self, frame_pcm: bytes, *, spliced: bool = False) -> bytes:
         """Pass a frame that arrived; after a gap its start is blended with what filled the gap.
@@ -61,88 +56,93 @@ class Concealer:
         if len(frame_pcm) != FRAME_BYTES:
             raise ValueError(f"a frame is {FRAME_BYTES} bytes of PCM, not {len(frame_pcm)}")
         if self._lost or spliced:
-            frame_pcm = self._blend(frame_pcm)
-            self._lost = 0
-        self._history = (self._history + self._filled + frame_pcm)[-_HISTORY * SAMPLE_BYTES :]
-        self._filled = b""
+            if not self._adjoins(frame_pcm):
+                frame_pcm = self._blended(frame_pcm)
+            self._history = (self._history + b"".join(self._filled))[-_HISTORY * SAMPLE_BYTES :]
+            self._end()
+        self._history = (self._history + frame_pcm)[-_HISTORY * SAMPLE_BYTES :]
         return frame_pcm
 
-    def conceal(self) -> bytes:
-        """A frame for one that is missing."""
-        if self._lost >= _SILENT:
+    def conceal(self, ahead: Ahead | None = None) -> bytes:
+        """A frame for one that is missing; `ahead` is the sound after the gap, where it is known.
+
+        Of a longer gap the frames after this one are asked for in their turn.
+        """
+        if not len(self._plan) and ahead is not None:
+            self._make_plan(ahead)
+        if len(self._plan):
+            frame = to_pcm(self._plan[:FRAME_SAMPLES])
+            self._plan = self._plan[FRAME_SAMPLES:]
+        elif self._lost >= _SILENT:
             return SILENCE
-        frame = to_pcm(self._continue(FRAME_SAMPLES))
-        self._filled += frame
+        else:
+            frame = to_pcm(self._faded(FRAME_SAMPLES))
+            self._awaited = b""
+        self._lost += FRAME_SAMPLES
+        self._filled.append(frame)
         return frame
 
     def reset(self) -> None:
         """A pause began: nothing from before it may come back."""
         self._history = bytes(_HISTORY * SAMPLE_BYTES)
-        self._filled = b""
-        self._lost = 0
+        self._end()
 
-    def _blend(self, frame_pcm: bytes) -> bytes:
-        length = min(samples_in(5) + self._lost // 5, samples_in(10))
-        tail = self._continue(length) if self._lost < _SILENT else np.zeros(length)
-        rising = np.arange(1, length + 1) / (length + 1)
+    def _end(self) -> None:
+        """The gap is over."""
+        self._filled = []
+        self._lost = 0
+        self._forward = self._plan = np.zeros(0)
+        self._awaited = b""
+
+    def _make_plan(self, ahead: Ahead) -> None:
+        """Fill the gap from both sides, from this frame on."""
+        count = FRAME_SAMPLES + ahead.gap
+        after = to_samples(ahead.pcm).astype(np.float64)
+        if len(after) < LEAST_PAST or self._lost + count > _LONGEST_GAP:
+            return
+        forward = self._faded(count)
+        # What leads up to a sound is what goes on from it with time reversed.
+        backward = (continued(after[::-1], count) * _fade(0, count))[::-1]
+        rising = np.arange(1, count + 1) / (count + 1)
+        falling = 1 - rising
+        likeness = max(_cosine(forward, backward), 0.0)
+        level = np.sqrt(rising**2 + falling**2 + 2 * likeness * rising * falling)
+        self._plan = (forward * falling + backward * rising) / level
+        self._awaited = ahead.pcm
+
+    def _adjoins(self, frame_pcm: bytes) -> bool:
+        """Whether this is the sound that the gap's last frame led up to."""
+        return not len(self._plan) and bool(self._awaited) and self._awaited.startswith(frame_pcm)
+
+    def _blended(self, frame_pcm: bytes) -> bytes:
+        if len(self._plan) >= _BLEND:
+            tail = self._plan[:_BLEND]
+        elif self._awaited:  # the plan's last frame led up to something else
+            tail = continued(to_samples(self._recent()).astype(np.float64), _BLEND)
+        else:
+            tail = self._faded(_BLEND)
+        rising = np.arange(1, _BLEND + 1) / (_BLEND + 1)
         frame = to_samples(frame_pcm).astype(np.float64)
-        frame[:length] = frame[:length] * rising + tail * (1 - rising)
+        frame[:_BLEND] = frame[:_BLEND] * rising + tail * (1 - rising)
         return to_pcm(frame)
 
-    def _continue(self, count: int) -> Floats:
-        """The next samples of the sound that went before."""
-        if not self._lost:
-            self._begin()
-        periods = min(1 + self._lost // FRAME_SAMPLES, _MOST_PERIODS)
-        wave = self._repeated(count)
-        if len(self._piece) != periods * self._period:
-            old = self._repeated(min(self._period // 4, count))
-            self._lengthen(periods)
-            wave = self._repeated(count)
-            falling = 1 - np.arange(1, len(old) + 1) / (len(old) + 1)
-            wave[: len(old)] += (old - wave[: len(old)]) * falling
-        if not self._lost:
-            step = float(to_samples(self._history)[-1]) - self._piece[-1]
-            wave[:_STEP] += step * (1 - np.arange(1, _STEP + 1) / (_STEP + 1))
-        times = self._lost + np.arange(count)
-        wave *= np.clip((_SILENT - times) / (_SILENT - _FULL), 0, 1)
-        self._phase = (self._phase + count) % len(self._piece)
-        self._lost += count
-        return wave
+    def _faded(self, count: int) -> Floats:
+        """The next samples of the sound before the gap, as it dies away."""
+        if not len(self._forward):
+            past = to_samples(self._history).astype(np.float64)
+            self._forward = continued(past, _LONGEST_GAP + _BLEND)
+        faded: Floats = self._forward[self._lost :][:count] * _fade(self._lost, count)
+        return faded
 
-    def _begin(self) -> None:
-        self._period = pitch_period(to_samples(self._history).astype(np.float64))
-        self._phase = 0
-        self._piece = self._smoothed(self._period)
-
-    def _lengthen(self, periods: int) -> None:
-        """Repeat more periods from now on, at the same place within the period."""
-        self._phase %= self._period
-        self._piece = self._smoothed(periods * self._period)
-
-    def _smoothed(self, length: int) -> Floats:
-        """The last samples heard, their end blended into what came before their start."""
-        history = to_samples(self._history).astype(np.float64)
-        overlap = self._period // 4
-        piece = history[-length:].copy()
-        before = history[-length - overlap : -length]
-        rising = np.arange(1, overlap + 1) / (overlap + 1)
-        piece[-overlap:] = piece[-overlap:] * (1 - rising) + before * rising
-        return piece
-
-    def _repeated(self, count: int) -> Floats:
-        return self._piece[(self._phase + np.arange(count)) % len(self._piece)]
+    def _recent(self) -> bytes:
+        return (self._history + b"".join(self._filled))[-_HISTORY * SAMPLE_BYTES :]
 
 
-def pitch_period(history: Floats) -> int:
-    """The lag, in samples (2.5 to 15 ms), at which the last 20 ms look most like before.
+def _fade(since: int, count: int) -> Floats:
+    """How loud a sound still is, 1 to 0, from `since` samples after it was last heard on."""
+    faded: Floats = np.maximum(1.0 - np.arange(since, since + count) / _SILENT, 0.0)
+    return faded
 
-    It may be a multiple of the period: of a period that is no whole number of samples, some
-    multiple nearly is, and repeats the better for it.
-    """
-    template = history[-_TEMPLATE:]
-    reach = history[-_TEMPLATE - _LONGEST : -_SHORTEST]
-    windows = sliding_window_view(reach, _TEMPLATE)  # window i lags by _LONGEST - i
-    energy = np.einsum("ij,ij->i", windows, windows)
-    cosines = (windows @ template) / np.sqrt(energy + 1.0)
-    return _LONGEST - int(np.argmax(cosines))
+
+def _cosine(one: Floats, other: Floats) -> float:
+    return float((one @ other) / np.sqrt((one @ one + 1.0) * (other @ other + 1.0)))

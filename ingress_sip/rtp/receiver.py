@@ -6,6 +6,7 @@ from enum import Enum, auto
 from typing import Final, NamedTuple
 
 from ingress_sip.rtp.jitter import Frame, JitterBuffer, JitterCounters, Missing
+from ingress_sip.rtp.keys import Keys
 from ingress_sip.rtp.packet import RtpError, parse
 from ingress_sip.rtp.parameters import MediaParameters
 from ingress_sip.rtp.plc import Concealer
@@ -13,7 +14,7 @@ from ingress_sip.rtp.quality import burst_ratio, mean_opinion_score, r_factor
 from ingress_sip.rtp.reception import Reception
 from ingress_sip.rtp.rtcp_session import PeerView
 from ingress_sip.rtp.source import Address, SourceLock
-from ingress_sip.rtp.telephone_event import Digit, DigitReader
+from ingress_sip.rtp.telephone_event import Digit
 from media.codec import Decoder, PayloadError
 from media.encoding import Encoding
 from media.frames import FRAME_MS, SAMPLE_RATE, SILENCE, Codec
@@ -82,7 +83,7 @@ class RtpReceiver:
         parameters: MediaParameters,
         signalling: str | None = None,
         *,
-        tone_detection: bool = False,  # noqa: ARG002
+        tone_detection: bool = False,
     ) -> None:
         """`signalling` is the host that the peer's signalling comes from. `tone_detection`: keys
         are also heard by their tones.
@@ -100,7 +101,7 @@ class RtpReceiver:
         self._vad = EnergyVad()
         self._jitter = JitterBuffer(quiet=self._is_quiet)
         self._concealer = Concealer()
-        self._digits: dict[int, DigitReader] = {}  # by clock rate
+        self._keys = Keys(tones=tone_detection)
         self._silent = True
 
     @property
@@ -112,11 +113,6 @@ class RtpReceiver:
     def heard_ms(self) -> float | None:
         """When the peer last sent anything; None before its first packet."""
         return self._lock.heard_ms
-
-    @property
-    def key_pressed(self) -> bool:
-        """Does the peer say, by telephone-event, that a key is held?"""
-        return any(reader.pressed for reader in self._digits.values())
 
     def signalled_from(self, host: str) -> None:
         """The peer's signalling comes from another host now."""
@@ -164,28 +160,26 @@ class RtpReceiver:
         self._jitter.skip(packet)
         if event_clock is None:
             return ()
-        if event_clock not in self._digits:
-            self._digits[event_clock] = DigitReader(event_clock)
-        return self._digits[event_clock].push(packet, arrival_ms)
+        return self._keys.event(packet, event_clock, arrival_ms)
 
     def tick(self, now_ms: float) -> HeardFrame:
         """The next 20 ms of the caller; to be called at every tick of the call."""
-        digits: tuple[Digit, ...] = ()
-        for reader in self._digits.values():
-            digits += reader.tick(now_ms)
+        pcm, kind = self._next(now_ms)
+        ulaw = _ULAW_SILENCE if kind is Heard.SILENCE else pcm_to_ulaw(pcm)
+        return HeardFrame(ulaw, pcm, kind, self._keys.tick(now_ms, pcm))
+
+    def _next(self, now_ms: float) -> tuple[bytes, Heard]:
         slot = self._jitter.pop(now_ms)
         if isinstance(slot, Frame):
             self._silent = False
             self._vad.is_speech(slot.pcm)  # learns the noise floor
-            pcm = self._concealer.receive(slot.pcm, spliced=slot.spliced)
-            return HeardFrame(pcm_to_ulaw(pcm), pcm, Heard.RECEIVED, digits)
+            return self._concealer.receive(slot.pcm, spliced=slot.spliced), Heard.RECEIVED
         if isinstance(slot, Missing):
-            pcm = self._concealer.conceal()
-            return HeardFrame(pcm_to_ulaw(pcm), pcm, Heard.CONCEALED, digits)
+            return self._concealer.conceal(self._jitter.ahead()), Heard.CONCEALED
         if not self._silent:
             self._silent = True
             self._concealer.reset()
-        return HeardFrame(_ULAW_SILENCE, SILENCE, Heard.SILENCE, digits)
+        return SILENCE, Heard.SILENCE
 
     def quality(self, network_ms: float = 0.0) -> StreamQuality:
         """The figures so far; `network_ms` is the one-way delay if RTCP has told it."""
