@@ -7,6 +7,7 @@ Peers have loopback addresses of their own, since a trunk is known by its addres
 | 127.0.0.1 | the installation, and callers that nobody knows |
 | 127.0.0.3, 127.0.0.4 | the trunks `carrier` and `spare`: sipp, while a test runs it |
 | 127.0.0.5 | the trunk `registrar`: kamailio, where the installation registers |
+| 127.0.0.7 | a phone that the agent `quick` transfers to |
 """
 
 from __future__ import annotations
@@ -29,9 +30,10 @@ from tests.support.stack import PATIENCE_S, ROOT, Installation, started_by_up
 CARRIER: Final = "127.0.0.3"
 SPARE: Final = "127.0.0.4"
 REGISTRAR: Final = "127.0.0.5"
+DESK: Final = "127.0.0.7"
 #: Users of ours, and what we are called at the trunks.
 PASSWORDS: Final = {
-    "ALICE_PASSWORD": "secret of alice",
+    "ALICE_PASSWORD": "secret-of-alice",
     "BOB_PASSWORD": "secret-of-bob",
     "DESK_PASSWORD": "secret-of-desk",
     "CARRIER_PASSWORD": "secret-of-carrier",
@@ -41,11 +43,15 @@ PASSWORDS: Final = {
 TRANSFER_KEY: Final = "1"
 ATTENDED_KEY: Final = "2"
 DIGITS_KEY: Final = "3"
+DESK_KEY: Final = "4"
 HANG_UP_KEY: Final = "9"
 COLLEAGUE: Final = "4711"
 DIGITS: Final = "12#"
 
-_SPELLED: Final = {"1": "W AH N", "2": "T UW", "3": "TH R IY", "9": "N AY N"}
+_SPELLED: Final = {
+    TRANSFER_KEY: "W AH N", ATTENDED_KEY: "T UW", DIGITS_KEY: "TH R IY", DESK_KEY: "F AO R",
+    HANG_UP_KEY: "N AY N",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -109,25 +115,26 @@ def exchange(
 ) -> Iterator[Exchange]:
     """Start one. Ports of 0: there is no kamailio, whose certificate is by the same authority."""
     sip_port, tls_port = free_both(), free_both()
-    ports = {"carrier": free_both(CARRIER), "spare": free_both(SPARE)}
+    hosts = {"carrier": CARRIER, "spare": SPARE, "desk": DESK}
+    ports = {name: free_both(host) for name, host in hosts.items()}
     authority = authority or Authority(folder / "certificates")
-    ours = authority.issue("localhost", "127.0.0.1", "::1")
-    (folder / "agents.yaml").write_text(yaml.safe_dump({"agents": agents()}))
+    certificate = authority.issue("localhost", "127.0.0.1", "::1")
+    (folder / "agents.yaml").write_text(yaml.safe_dump({"agents": agents(ports["desk"])}))
     listed = trunks(ports, registrar_port, registrar_tls)
     (folder / "trunks.yaml").write_text(yaml.safe_dump(listed))
     with started_by_up(
         folder,
         TRUNKLINE_SIP_LISTEN=f"udp:127.0.0.1:{sip_port},tcp:127.0.0.1:{sip_port},"
         f"tls:127.0.0.1:{tls_port}",
-        TRUNKLINE_SIP_TLS_CERTIFICATE=str(ours.certificate),
-        TRUNKLINE_SIP_TLS_KEY=str(ours.key),
+        TRUNKLINE_SIP_TLS_CERTIFICATE=str(certificate.certificate),
+        TRUNKLINE_SIP_TLS_KEY=str(certificate.key),
         TRUNKLINE_SIP_TLS_CA=str(authority.ca),
         TRUNKLINE_AGENTS=str(folder / "agents.yaml"),
         TRUNKLINE_TRUNKS=str(folder / "trunks.yaml"),
         **PASSWORDS,
     ) as installation:
-        installation = replace(installation, sip_port=sip_port)
-        yield Exchange(installation, sip_port, tls_port, authority, ports)
+        ours = replace(installation, sip_port=sip_port)
+        yield Exchange(ours, sip_port, tls_port, authority, ports)
 
 
 @contextmanager
@@ -147,22 +154,27 @@ def guarded(folder: Path) -> Iterator[Exchange]:
         TRUNKLINE_TRUNKS=str(folder / "trunks.yaml"),
         **PASSWORDS,
     ) as installation:
-        installation = replace(installation, sip_port=sip_port)
-        yield Exchange(installation, sip_port, 0, Authority(folder / "certificates"), {})
+        ours = replace(installation, sip_port=sip_port)
+        yield Exchange(ours, sip_port, 0, Authority(folder / "certificates"), {})
 
 
-def agents() -> list[dict[str, Any]]:
+def agents(desk_port: int = 5060) -> list[dict[str, Any]]:
     """`quick` does what its keys say and else nothing; the others are the shipped receptionist."""
     [clinic] = yaml.safe_load((ROOT / "agents.example.yaml").read_text())["agents"]
     colleague = {"target": COLLEAGUE, "mode": "blind"}
-    destinations = {"colleague": colleague, "attended": {**colleague, "mode": "attended"}}
+    destinations = {
+        "colleague": colleague,
+        "attended": {**colleague, "mode": "attended"},
+        "desk": {"target": f"sip:desk@{DESK}:{desk_port}"},
+    }
     intents = {
         "blind": {"phrases": [TRANSFER_KEY], "then": "transfer", "to": "colleague"},
         "attended": {"phrases": [ATTENDED_KEY], "then": "transfer", "to": "attended"},
+        "desk": {"phrases": [DESK_KEY], "then": "transfer", "to": "desk"},
         "keys": {"phrases": [DIGITS_KEY], "then": "send_digits", "digits": DIGITS},
         "over": {"phrases": [HANG_UP_KEY], "then": "hangup"},
     }
-    says = {"blind": "One.", "attended": "Two.", "keys": "Three.", "over": "Bye."}
+    says = {"blind": "One.", "desk": "Four.", "attended": "Two.", "keys": "Three.", "over": "Bye."}
     quick = {
         "name": "quick",
         "numbers": ["quick"],

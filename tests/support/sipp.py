@@ -2,7 +2,7 @@
 
 A line `@NAME` of a scenario stands for the file NAME of `tests/calls/sipp/fragments`: a whole call,
 or the header fields that any request has. What stands in braces there is the default of its only
-parameter: `@headers z9hG4bK-[pid]-one` gives a request a branch that another message can name again.
+parameter: `@headers z9hG4bK-[pid]-one` gives a request a branch that others can name again.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ import subprocess
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from itertools import count
 from pathlib import Path
 from typing import Final
 
@@ -80,7 +79,7 @@ class Sipp:
     local: str = "127.0.0.1"
     port: int = 0
     keys: Mapping[str, str] = field(default_factory=dict)
-    #: More of sipp's options, e.g. `-nr`: no repetition is sent, and none is kept from the scenario.
+    #: More of sipp's options, e.g. `-nr`: it repeats nothing, and sees what comes twice.
     options: tuple[str, ...] = ()
     timeout_s: float = _RUN_S
 
@@ -136,7 +135,11 @@ class Sipp:
                     process.kill()
 
     def _finish(self, process: subprocess.Popen[str]) -> None:
-        _, said = process.communicate(timeout=self.timeout_s + 10)
+        try:
+            _, said = process.communicate(timeout=self.timeout_s + 5)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            _, said = process.communicate()
         errors = self.folder / "errors.log"
         why = errors.read_text("utf-8", "replace") if errors.exists() else ""
         log = "\n".join(f"{'>' if m.sent else '<'} {m.text}" for m in self.messages)
