@@ -12,7 +12,12 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.support import baresip
+from tests.support import baresip, sipp
+from tests.support import kamailio as kamailio_peer
+from tests.support.exchange import Exchange
+from tests.support.exchange import exchange as started_exchange
+from tests.support.exchange import guarded as started_guarded
+from tests.support.kamailio import Kamailio
 from tests.support.postgres import postgres_server, postgres_url
 from tests.support.stack import ROOT, Installation, free_port, started_by_up
 from trunkline.embedded_bus import find_server
@@ -68,3 +73,38 @@ def redis_port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
     finally:
         server.terminate()
         server.wait(10)
+
+
+@pytest.fixture(scope="session")
+def kamailio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kamailio | None]:
+    """A registrar and proxy that is not ours; None where it is not installed."""
+    if not kamailio_peer.available:
+        yield None
+        return
+    folder = tmp_path_factory.mktemp("kamailio")
+    with kamailio_peer.started(folder) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def exchange(
+    tmp_path_factory: pytest.TempPathFactory, kamailio: Kamailio | None
+) -> Iterator[Exchange]:
+    """`trunkline up` with trunks, phones and every transport: one for all peers."""
+    ports = (kamailio.port, kamailio.tls_port) if kamailio else (0, 0)
+    authority = kamailio.authority if kamailio else None
+    with started_exchange(tmp_path_factory.mktemp("exchange"), authority, *ports) as exchange:
+        yield exchange
+
+
+@pytest.fixture(scope="session")
+def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Exchange]:
+    """One that is silent to strangers, and takes a single call of its trunk."""
+    with started_guarded(tmp_path_factory.mktemp("guarded")) as exchange:
+        yield exchange
+
+
+@pytest.fixture
+def needs_sipp() -> None:
+    if not sipp.available:
+        pytest.skip("sipp is not installed (Debian: sip-tester)")

@@ -20,11 +20,19 @@ class Pair:
     certificate: Path
     key: Path
 
+    @property
+    def both(self) -> Path:
+        """One file with the two of them, as baresip wants it."""
+        path = self.certificate.with_suffix(".both.pem")
+        path.write_bytes(self.certificate.read_bytes() + self.key.read_bytes())
+        return path
+
 
 class Authority:
     """Signs certificates; its own is in `file`."""
 
     def __init__(self, folder: Path, name: str = "authority") -> None:
+        folder.mkdir(parents=True, exist_ok=True)
         self._folder = folder
         self._key = ec.generate_private_key(ec.SECP256R1())
         self._name = _named(name)
