@@ -170,10 +170,10 @@ async def test_a_drain_waits_for_a_call_that_is_just_being_let_in(
     coming, go = asyncio.Event(), asyncio.Event()
     really = server._setup._ports.open
 
-    async def slow(receive: Any) -> Any:
+    async def slow(receive: Any, towards: str) -> Any:
         coming.set()
         await go.wait()
-        return await really(receive)
+        return await really(receive, towards=towards)
 
     monkeypatch.setattr(server._setup._ports, "open", slow)
     phone.send("INVITE", body=phone.sdp())
