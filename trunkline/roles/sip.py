@@ -12,6 +12,7 @@ from bus.tasks import stop
 from ingress_sip.server import SipConfig, SipServer
 from trunkline.agents_file import load_agents
 from trunkline.errors import UserError
+from trunkline.listen import written
 from trunkline.roles.running import Running, now_ms
 from trunkline.settings import Settings
 
@@ -19,9 +20,12 @@ from trunkline.settings import Settings
 @asynccontextmanager
 async def start(settings: Settings, session: BusSession) -> AsyncIterator[Running]:
     agents = load_agents(settings.agents)
+    listen = next((one for one in settings.sip_listen if one.transport == "udp"), None)
+    if listen is None:
+        raise UserError(f"TRUNKLINE_SIP_LISTEN={written(settings.sip_listen)}: add one for udp")
     config = SipConfig(
-        host=settings.sip_listen.host,
-        port=settings.sip_listen.port,
+        host=listen.host,
+        port=listen.port,
         rtp_first=settings.rtp_ports.first,
         rtp_last=settings.rtp_ports.last,
         public_address=settings.public_address,
@@ -45,8 +49,7 @@ async def start(settings: Settings, session: BusSession) -> AsyncIterator[Runnin
     except OSError as error:
         await stop(watching)
         raise UserError(
-            f"cannot listen on {settings.sip_listen}: {error}; "
-            "free the port or set TRUNKLINE_SIP_LISTEN"
+            f"cannot listen on {listen}: {error}; free the port or set TRUNKLINE_SIP_LISTEN"
         ) from error
     host, port = server.address
     try:
