@@ -172,7 +172,8 @@ class SipEndpoint:
     async def request(self, ask: Ask) -> Response:
         """Ask, and wait for the final response: 408 where nobody answers, 503 where nobody is."""
         number = self._core.ask(ask, self._loop.time())
-        waiting = self._asked[number] = self._loop.create_future()
+        waiting: asyncio.Future[Response] = self._loop.create_future()
+        self._asked[number] = waiting
         try:
             self._pump()
             return await waiting

@@ -107,7 +107,7 @@ def run_demo(settings: Settings, *, caller: str, as_json: bool, keep: bool) -> i
             "bus_url": None,
             "database_url": f"sqlite:///{folder}/trunkline.db",
             "agents": EXAMPLE_AGENTS,
-            "sip_listen": SipListen("udp", "127.0.0.1", 0),
+            "sip_listen": (SipListen("udp", "127.0.0.1", 0),),
             "http_listen": HostPort("127.0.0.1", 0),
             "metrics_listen": None,
             "public_address": None,
@@ -163,7 +163,7 @@ class Demo:
 
     async def _call(self, sip: str) -> CallId:
         """Have the softphone call, and print the conversation as the log grows."""
-        listen = parse_sip_listen(sip)
+        listen = parse_sip_listen(sip)[0]
         uri = f"sip:clinic@{listen.host}:{listen.port}"
         self._tell(f"pyVoIP dials {uri}")
         argv = [sys.executable, "-m", "trunkline", "dial", uri, "--json"]

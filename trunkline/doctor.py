@@ -8,10 +8,12 @@ import shutil
 import socket
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final, Literal, Protocol
 
 from calls.agent import Agent, Agents, StageSpec
+from ingress_sip.sockets.tls import TlsContexts, TlsError, read_certificate
 from storage import migrate
 from storage.errors import DatabaseUnavailableError, DatabaseUrlError
 from trunkline import embedded_bus
@@ -19,7 +21,9 @@ from trunkline.addresses import cannot_bind, reachable
 from trunkline.agents_file import load_agents
 from trunkline.buses import open_bus
 from trunkline.errors import UserError
+from trunkline.listen import HostPort
 from trunkline.settings import Settings, config_file, did_you_mean, unknown_variables
+from trunkline.sip_listeners import tls_files
 from workers.ports import Ask, ProviderError
 from workers.resilience.loading import (
     Breakers,
@@ -33,6 +37,8 @@ Level = Literal["ok", "warning", "bad"]
 
 #: A call-hour in stereo is 115 MB; below this a busy day may fill the disk.
 _FREE_BYTES: Final = 2 * 1024**3
+#: Who renews by itself does so a month before.
+_RENEW_DAYS: Final = 14
 _LOADERS: Final = (("asr", load_transcriber), ("llm", load_responder), ("tts", load_synthesizer))
 _SIGNS: Final = {"ok": "ok", "warning": "!!", "bad": "XX"}
 
@@ -62,6 +68,7 @@ async def examine(settings: Settings) -> list[Finding]:
         await _bus(settings),
         await _database(settings),
         *_ports(settings, running=embedded_bus.running(settings.data_dir) is not None),
+        *_certificates(settings, datetime.now(UTC)),
         _public_address(settings),
     ]
     agents = _agents(settings)
@@ -134,20 +141,22 @@ def _is_new_file(url: str) -> bool:
 
 
 def _ports(settings: Settings, *, running: bool) -> Iterator[Finding]:
-    sip, http = settings.sip_listen, settings.http_listen
-    for name, kind, host, port, variable in (
-        ("SIP port", socket.SOCK_DGRAM, sip.host, sip.port, "TRUNKLINE_SIP_LISTEN"),
-        ("HTTP port", socket.SOCK_STREAM, http.host, http.port, "TRUNKLINE_HTTP_LISTEN"),
-    ):
-        trouble = cannot_bind(kind, host, port)
+    http = settings.http_listen
+    wanted = [
+        (f"SIP {sip.transport}", sip.kind, HostPort(sip.host, sip.port), "TRUNKLINE_SIP_LISTEN")
+        for sip in settings.sip_listen
+    ]
+    wanted.append(("HTTP port", socket.SOCK_STREAM, http, "TRUNKLINE_HTTP_LISTEN"))
+    for name, kind, where, variable in wanted:
+        trouble = cannot_bind(kind, where.host, where.port)
         if trouble is None:
-            yield Finding(name, "ok", f"{host}:{port} is free")
+            yield Finding(name, "ok", f"{where} is free")
         elif running:
-            yield Finding(name, "ok", f"{host}:{port} is taken; Trunkline runs")
+            yield Finding(name, "ok", f"{where} is taken; Trunkline runs")
         else:
-            yield Finding(name, "bad", f"{host}:{port}: {trouble}; free it or set {variable}")
+            yield Finding(name, "bad", f"{where}: {trouble}; free it or set {variable}")
     ports = settings.rtp_ports
-    trouble = cannot_bind(socket.SOCK_DGRAM, sip.host, ports.first)
+    trouble = cannot_bind(socket.SOCK_DGRAM, settings.sip_listen[0].host, ports.first)
     if trouble is not None and not running:
         yield Finding("RTP ports", "warning", f"{ports.first}: {trouble}; busy ports are left out")
     elif ports.pairs < settings.max_calls:
@@ -159,6 +168,29 @@ def _ports(settings: Settings, *, running: bool) -> Iterator[Finding]:
         )
     else:
         yield Finding("RTP ports", "ok", f"{ports}, enough for {ports.pairs} calls")
+
+
+def _certificates(settings: Settings, now: datetime) -> Iterator[Finding]:
+    files = tls_files(settings)
+    if not files.all:
+        return
+    try:
+        TlsContexts(files)
+        if files.certificate is None:
+            yield Finding("SIP certificate", "ok", f"{files.ca} says whom to believe")
+            return
+        found = read_certificate(files.certificate)
+    except TlsError as error:
+        yield Finding("SIP certificate", "bad", f"{error}; mend it, or TRUNKLINE_SIP_TLS_*")
+        return
+    days = (found.not_after - now).days
+    says = f"{files.certificate} for {', '.join(found.names) or 'no name'}"
+    if days < 0:
+        yield Finding("SIP certificate", "bad", f"{says} is over since {-days} days: renew it")
+    elif days < _RENEW_DAYS:
+        yield Finding("SIP certificate", "warning", f"{says} lasts {days} days still: renew it")
+    else:
+        yield Finding("SIP certificate", "ok", f"{says} lasts {days} days still")
 
 
 def _public_address(settings: Settings) -> Finding:
@@ -177,7 +209,7 @@ def _public_address(settings: Settings) -> Finding:
                 "address", "bad", f"nobody reaches {public}; mend TRUNKLINE_PUBLIC_ADDRESS"
             )
         return Finding("address", "ok", f"callers are told {public}")
-    here = reachable(settings.sip_listen.host)
+    here = reachable(settings.sip_listen[0].host)
     if ipaddress.ip_address(here).is_private:
         return Finding(
             "address",

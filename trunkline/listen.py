@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import socket
 from typing import Annotated, NamedTuple
 
 from pydantic import BeforeValidator, PlainSerializer
@@ -10,6 +11,8 @@ from pydantic import BeforeValidator, PlainSerializer
 _ADDRESS = re.compile(r"(?P<host>\[[0-9A-Fa-f:.%]+\]|[^\s:\[\]/]+):(?P<port>\d{1,5})")
 _CODECS = ("PCMU", "PCMA", "G722", "opus")
 _LAST_PORT = 65535
+_SIP_TRANSPORTS = ("udp", "tcp", "tls")
+_SIP_WRITTEN = "write udp:HOST:PORT, tcp:HOST:PORT or tls:HOST:PORT, several with commas between"
 
 
 class HostPort(NamedTuple):
@@ -23,11 +26,16 @@ class HostPort(NamedTuple):
 
 
 class SipListen(NamedTuple):
-    """Where SIP is listened for."""
+    """Where SIP is listened for, and by what: "udp", "tcp" or "tls"."""
 
     transport: str
     host: str
     port: int
+
+    @property
+    def kind(self) -> socket.SocketKind:
+        """The socket that it takes."""
+        return socket.SOCK_DGRAM if self.transport == "udp" else socket.SOCK_STREAM
 
     def __str__(self) -> str:
         return f"{self.transport}:{HostPort(self.host, self.port)}"
@@ -62,22 +70,36 @@ def parse_host_port(text: object) -> HostPort:
     return HostPort(match["host"].strip("[]"), int(match["port"]))
 
 
-def parse_sip_listen(text: object) -> SipListen:
-    """Read "udp:HOST:PORT"; "HOST:PORT" alone is UDP too.
+def parse_sip_listen(text: object) -> tuple[SipListen, ...]:
+    """Read "udp:HOST:PORT,tls:HOST:PORT", or several of these; "HOST:PORT" alone is UDP.
 
     Raises:
-        ValueError: it is none, or asks for a transport that is not there yet.
+        ValueError: it is none, asks for a transport that is not there, or for one place twice.
     """
-    if isinstance(text, SipListen):
+    if isinstance(text, tuple):
         return text
-    head, colon, rest = str(text).strip().partition(":")
-    if head.lower() in ("tcp", "tls", "ws", "wss") and colon:
-        raise ValueError(f"{head} is not there yet; write udp:HOST:PORT")
-    address = rest if head.lower() == "udp" else str(text)
+    found = tuple(_one_sip_listen(part.strip()) for part in str(text).split(","))
+    twice = [one for one in found if one.port != 0 and found.count(one) > 1]
+    if twice:
+        raise ValueError(f"{twice[0]} stands there twice")
+    return found
+
+
+def _one_sip_listen(text: str) -> SipListen:
+    head, colon, rest = text.partition(":")
+    transport = head.lower()
+    if transport in ("ws", "wss") and colon:
+        raise ValueError(f"{head} is not there yet; {_SIP_WRITTEN}")
+    named = transport in _SIP_TRANSPORTS
     try:
-        return SipListen("udp", *parse_host_port(address))
+        return SipListen(transport if named else "udp", *parse_host_port(rest if named else text))
     except ValueError:
-        raise ValueError("write udp:HOST:PORT, like udp:0.0.0.0:5060") from None
+        raise ValueError(f"{_SIP_WRITTEN}, like udp:0.0.0.0:5060") from None
+
+
+def written(listeners: tuple[SipListen, ...]) -> str:
+    """As the setting is written."""
+    return ",".join(map(str, listeners))
 
 
 def parse_port_range(text: object) -> PortRange:
@@ -115,6 +137,8 @@ def parse_codecs(text: object) -> tuple[str, ...]:
 
 
 HttpAddress = Annotated[HostPort, BeforeValidator(parse_host_port), PlainSerializer(str)]
-SipAddress = Annotated[SipListen, BeforeValidator(parse_sip_listen), PlainSerializer(str)]
 SipCodecs = Annotated[tuple[str, ...], BeforeValidator(parse_codecs), PlainSerializer(",".join)]
+SipAddresses = Annotated[
+    tuple[SipListen, ...], BeforeValidator(parse_sip_listen), PlainSerializer(written)
+]
 RtpPorts = Annotated[PortRange, BeforeValidator(parse_port_range), PlainSerializer(str)]

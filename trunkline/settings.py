@@ -15,7 +15,14 @@ import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic import (
+    Field,
+    SecretStr,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -29,7 +36,7 @@ from trunkline.listen import (
     HttpAddress,
     PortRange,
     RtpPorts,
-    SipAddress,
+    SipAddresses,
     SipCodecs,
     SipListen,
 )
@@ -79,12 +86,38 @@ class Settings(BaseSettings):
     ] = ""
     """Postgres or SQLite. Without it: the file trunkline.db in DATA_DIR."""
 
-    sip_listen: Annotated[SipAddress, Field(examples=["udp:192.0.2.10:5060"])] = SipListen(
-        "udp",
-        "0.0.0.0",  # noqa: S104 - a phone on the LAN is to get through; SIP's port is meant to be open
-        5060,
+    sip_tls_certificate: Annotated[
+        Path | None, Field(examples=["/etc/trunkline/sip.example.com.pem"])
+    ] = None
+    """Our certificate for SIP over TLS, a PEM file with the intermediate ones after it. When it or
+    the key is replaced, whoever connects next is shown the new one; calls go on."""
+
+    sip_tls_key: Annotated[Path | None, Field(examples=["/etc/trunkline/sip.example.com.key"])] = (
+        None
     )
-    """Where phones and trunks reach us by SIP: transport (udp), address, port (0: any free one)."""
+    """The certificate's private key, a PEM file without a passphrase."""
+
+    sip_tls_ca: Annotated[Path | None, Field(examples=["/etc/trunkline/trunk-ca.pem"])] = None
+    """Whose certificates are believed, a PEM file: a trunk that is connected to by TLS has to prove
+    its name. Without it those that the machine trusts."""
+
+    sip_tls_clients: Annotated[Literal["any", "verified"], Field()] = "any"
+    """verified: whoever connects to us by TLS has to show a certificate of SIP_TLS_CA too."""
+
+    sip_listen: Annotated[
+        SipAddresses, Field(examples=["udp:192.0.2.10:5060,tcp:192.0.2.10:5060,tls:[::]:5061"])
+    ] = (
+        # A phone on the LAN is to get through; SIP's port is meant to be open.
+        SipListen("udp", "0.0.0.0", 5060),  # noqa: S104
+        SipListen("tcp", "0.0.0.0", 5060),  # noqa: S104
+    )
+    """Where phones and trunks reach us by SIP: transport (udp, tcp or tls), address, port (0: any
+    free one), and so on after a comma. IPv6 addresses stand in brackets; tls needs
+    SIP_TLS_CERTIFICATE and SIP_TLS_KEY."""
+
+    sip_rate: Annotated[float, Field(ge=1, le=100_000, examples=[50])] = 50.0
+    """SIP messages a second that one source (an IPv4 address, an IPv6 /64) may send, twice as many
+    at once; more are dropped unread. Trunks and this machine itself have no limit."""
 
     rtp_ports: Annotated[RtpPorts, Field(examples=["20000-20999"])] = PortRange(20000, 29999)
     """UDP ports for the calls' audio, two per call; open them in the firewall beside SIP's."""
@@ -193,10 +226,27 @@ class Settings(BaseSettings):
             raise ValueError("write 90 or more, or 0 for never")
         return value
 
-    @field_validator("data_dir")
+    @field_validator("data_dir", "sip_tls_certificate", "sip_tls_key", "sip_tls_ca")
     @classmethod
-    def _absolute(cls, value: Path) -> Path:
-        return value.expanduser().absolute()
+    def _absolute(cls, value: Path | None) -> Path | None:
+        return None if value is None else value.expanduser().absolute()
+
+    @field_validator("sip_tls_clients")
+    @classmethod
+    def _by_whom(cls, value: str, info: ValidationInfo) -> str:
+        if value == "verified" and info.data.get("sip_tls_ca") is None:
+            raise ValueError(f"set {PREFIX}SIP_TLS_CA to the file of whom to believe")
+        return value
+
+    @field_validator("sip_listen")
+    @classmethod
+    def _has_certificate(
+        cls, value: tuple[SipListen, ...], info: ValidationInfo
+    ) -> tuple[SipListen, ...]:
+        for name in ("sip_tls_certificate", "sip_tls_key"):
+            if info.data.get(name) is None and any(one.transport == "tls" for one in value):
+                raise ValueError(f"tls needs {PREFIX}{name.upper()}")
+        return value
 
     @field_validator("bus_url")
     @classmethod

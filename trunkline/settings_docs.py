@@ -30,7 +30,7 @@ def settings_markdown() -> str:
     for name, field in Settings.model_fields.items():
         description = " ".join((field.description or "").split())
         default = _WORKED_OUT.get(name) or (
-            "none" if field.default is None else f"`{field.default}`"
+            "none" if field.default is None else f"`{_as_written(field.default)}`"
         )
         lines = [f"## {PREFIX}{name.upper()}", "", description, "", f"Default: {default}."]
         if field.examples:
@@ -39,6 +39,11 @@ def settings_markdown() -> str:
             lines[-1] += f" {limits}"
         parts.append("\n".join(lines) + "\n")
     return "\n".join(parts)
+
+
+def _as_written(value: Any) -> str:
+    # A named tuple writes itself; a plain one is several of them.
+    return ",".join(map(str, value)) if type(value) is tuple else str(value)
 
 
 def _limits(field: Any) -> str:

@@ -20,7 +20,7 @@ from trunkline.agents_file import load_agents
 from trunkline.children import Announcement
 from trunkline.data_dir import keep_private, prepare
 from trunkline.errors import UserError
-from trunkline.listen import parse_sip_listen
+from trunkline.listen import HostPort, SipListen, parse_sip_listen
 from trunkline.settings import Settings, did_you_mean, unknown_variables
 from trunkline.stack import Stack
 
@@ -92,10 +92,11 @@ def _check_ports(settings: Settings) -> None:
     Raises:
         UserError
     """
-    for kind, where, variable in (
-        (socket.SOCK_DGRAM, settings.sip_listen, "TRUNKLINE_SIP_LISTEN"),
+    wanted: list[tuple[socket.SocketKind, SipListen | HostPort, str]] = [
+        *((sip.kind, sip, "TRUNKLINE_SIP_LISTEN") for sip in settings.sip_listen),
         (socket.SOCK_STREAM, settings.http_listen, "TRUNKLINE_HTTP_LISTEN"),
-    ):
+    ]
+    for kind, where, variable in wanted:
         if trouble := cannot_bind(kind, where.host, where.port):
             raise UserError(f"cannot listen on {where}: {trouble}; free it, or set {variable}")
     metrics = settings.metrics_listen
@@ -148,12 +149,14 @@ def as_text(
     announcement: Announcement, agents: Agents, settings: Settings, password: str | None
 ) -> str:
     """Tell people which number to dial, from what, and where the dashboard is."""
-    listen = parse_sip_listen(announcement["sip"])
+    listeners = parse_sip_listen(announcement["sip"])
+    listen = next((each for each in listeners if each.transport == "udp"), listeners[0])
     host = reachable(listen.host, settings.public_address)
     user = _a_number(agents)
     port = "" if listen.port == 5060 else f":{listen.port}"
-    uri = f"sip:{user}@{host}{port}"
-    public = uri if settings.public_address else f"sip:{user}@YOUR-PUBLIC-ADDRESS{port}"
+    by = "" if listen.transport == "udp" else f";transport={listen.transport}"
+    uri = f"sip:{user}@{f'[{host}]' if ':' in host else host}{port}{by}"
+    public = uri if settings.public_address else f"sip:{user}@YOUR-PUBLIC-ADDRESS{port}{by}"
     lines = [
         "Trunkline is up.",
         "",

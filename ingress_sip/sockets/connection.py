@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import secrets
+import socket
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Final, Protocol, cast
@@ -60,6 +61,8 @@ class Connection(asyncio.Protocol):
         self._closing = False
         #: Has it ever been open?
         self.was_open = False
+        #: The socket, until asyncio has it.
+        self.raw: socket.socket | None = None
 
     # -- what its keeper does with it
 
@@ -109,10 +112,18 @@ class Connection(asyncio.Protocol):
     def never_opened(self) -> None:
         """It could not be opened: whatever waited for it fails."""
         self._release()
+        if self.raw is not None:
+            self.raw.close()
         waiting, self._waiting = self._waiting, []
         for hop in {hop: None for _, hop in waiting}:
             self._owner.failed(hop)
         self._owner.lost(self)
+
+    def hand_over(self) -> socket.socket:
+        """The socket, for asyncio to have from now on."""
+        assert self.raw is not None
+        raw, self.raw = self.raw, None
+        return raw
 
     @property
     def local_host(self) -> str | None:
@@ -166,6 +177,10 @@ class Connection(asyncio.Protocol):
             self._transport.write(_PONG * pings)
             if self._transport.get_write_buffer_size() > self._limits.unsent:
                 self.abort()
+
+    def eof_received(self) -> None:
+        """The peer says no more: asyncio closes it, and whoever sends now takes another one."""
+        self._release()
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's signature
         if self._transport is not None:

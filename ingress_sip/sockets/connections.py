@@ -62,6 +62,7 @@ class Connections:
         self._tasks: set[asyncio.Task[None]] = set()
         self._emptied = asyncio.Event()
         self._told_s = float("-inf")
+        self._is_closed = False
         self._local: tuple[Listen, ...] = ()
 
     def __len__(self) -> int:
@@ -92,19 +93,22 @@ class Connections:
 
     async def close(self) -> None:
         """Let go of all; what was said last may leave."""
-        for task in self._tasks:
+        self._is_closed = True
+        tasks = list(self._tasks)
+        for task in tasks:
             task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
         for connection in list(self._all):
-            connection.close()
+            if connection.was_open:
+                connection.close()
+            else:  # its task had not begun
+                connection.never_opened()
         with suppress(TimeoutError):
             async with asyncio.timeout(self._limits.closing_s):
                 await self._until_empty()
         for connection in list(self._all):
             connection.abort()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-        with suppress(TimeoutError):
-            async with asyncio.timeout(1.0):
-                await self._until_empty()
+        await asyncio.sleep(0)  # asyncio says so in its next round
 
     async def _until_empty(self) -> None:
         while self._all:
@@ -137,7 +141,7 @@ class Connections:
                 del self._from[source]
         if not self._all:
             self._emptied.set()
-        self._closed(connection.hop)
+        self._loop.call_soon(self._closed, connection.hop)
 
     # -- those that come to us
 
@@ -147,11 +151,12 @@ class Connections:
                 try:
                     sock, address = await self._loop.sock_accept(listening)
                 except OSError as error:
-                    if error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM):
+                    if error.errno != errno.ECONNABORTED:  # whoever knocked is gone
                         metrics.ERRORS.labels("ingress", "accept").inc()
-                        self._tell("sip.cannot_accept", error=error.strerror)
+                        self._tell("sip.cannot_accept", listen=str(listen), error=error.strerror)
                         await asyncio.sleep(_BREATH_S)
-                    continue  # or whoever knocked is gone
+                    await asyncio.sleep(0)
+                    continue
                 hop = Hop(listen.transport, *address[:2])
                 source = _source(hop.host)
                 if (
@@ -163,22 +168,24 @@ class Connections:
                 else:
                     self._from[source] += 1
                     connection = self._new(hop, ours=False)
-                    self._spawn(self._greet(connection, sock), f"greet {hop}")
+                    connection.raw = sock
+                    self._spawn(self._greet(connection), f"greet {hop}")
                 await asyncio.sleep(0)  # a flood of them lets the others have their turn
 
-    async def _greet(self, connection: Connection, sock: socket.socket) -> None:
+    async def _greet(self, connection: Connection) -> None:
         with self._opening(connection):
-            with _closed_unless_ready(sock):
-                _prepare(sock)
-                secured: dict[str, Any] = {}
-                if connection.hop.transport is Transport.TLS:
-                    secured = self._tls_options(self._tls.server())
-            await self._loop.connect_accepted_socket(lambda: connection, sock, **secured)
+            _prepare(connection)
+            secured: dict[str, Any] = {}
+            if connection.hop.transport is Transport.TLS:
+                secured = self._tls_options(self._tls.server())
+            await self._loop.connect_accepted_socket(
+                lambda: connection, connection.hand_over(), **secured
+            )
 
     # -- those that we open
 
     def _connect(self, hop: Hop) -> Connection | None:
-        if len(self._all) >= self._limits.connections:
+        if self._is_closed or len(self._all) >= self._limits.connections:
             return None
         connection = self._new(hop, ours=True)
         self._spawn(self._open(connection), f"connect {hop}")
@@ -187,20 +194,21 @@ class Connections:
     async def _open(self, connection: Connection) -> None:
         hop = connection.hop
         is_ipv6 = ":" in hop.host
-        sock = socket.socket(socket.AF_INET6 if is_ipv6 else socket.AF_INET, socket.SOCK_STREAM)
         with self._opening(connection):
-            with _closed_unless_ready(sock):
-                sock.setblocking(False)
-                _prepare(sock)
-                if (host := self._source_host(is_ipv6)) is not None:
-                    sock.bind((host, 0))
-                async with asyncio.timeout(self._limits.connect_s):
-                    await self._loop.sock_connect(sock, (hop.host, hop.port))
-                secured: dict[str, Any] = {}
-                if hop.transport is Transport.TLS:
-                    secured = self._tls_options(self._tls.client())
-                    secured["server_hostname"] = hop.name or hop.host
-            await self._loop.create_connection(lambda: connection, sock=sock, **secured)
+            sock = socket.socket(socket.AF_INET6 if is_ipv6 else socket.AF_INET, socket.SOCK_STREAM)
+            connection.raw = sock
+            _prepare(connection)
+            if (host := self._source_host(is_ipv6)) is not None:
+                sock.bind((host, 0))
+            async with asyncio.timeout(self._limits.connect_s):
+                await self._loop.sock_connect(sock, (hop.host, hop.port))
+            secured: dict[str, Any] = {}
+            if hop.transport is Transport.TLS:
+                secured = self._tls_options(self._tls.client())
+                secured["server_hostname"] = hop.name or hop.host
+            await self._loop.create_connection(
+                lambda: connection, sock=connection.hand_over(), **secured
+            )
 
     def _source_host(self, is_ipv6: bool) -> str | None:
         """Who listens on one address is known by it: trunks keep lists of them."""
@@ -232,7 +240,11 @@ class Connections:
         while True:
             await asyncio.sleep(self._limits.look_s)
             for connection in list(self._all):
-                connection.look(self._in_use)
+                try:
+                    connection.look(self._in_use)
+                except Exception:  # ours: those behind it are to be looked at still
+                    metrics.ERRORS.labels("ingress", "connection").inc()
+                    _log.exception("sip.look_failed", peer=str(connection.hop))
 
     @contextmanager
     def _opening(self, connection: Connection) -> Iterator[None]:
@@ -265,22 +277,15 @@ class Connections:
             _log.error("sip.task_failed", task=task.get_name(), exc_info=error)
 
 
-@contextmanager
-def _closed_unless_ready(sock: socket.socket) -> Iterator[None]:
-    """Until asyncio has it, a socket is ours to close."""
-    try:
-        yield
-    except BaseException:
-        sock.close()
-        raise
-
-
 def _source(host: str) -> str:
     return source_of(host) if ":" in host else host
 
 
-def _prepare(sock: socket.socket) -> None:
+def _prepare(connection: Connection) -> None:
     """Small messages leave at once, and a peer that fell silent is found out."""
+    assert connection.raw is not None
+    sock = connection.raw
+    sock.setblocking(False)
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     if hasattr(socket, "TCP_KEEPIDLE"):

@@ -66,6 +66,11 @@ class Transports:
             limits=limits,
         )
 
+    @property
+    def connections(self) -> int:
+        """How many are open, or opening."""
+        return len(self._connections)
+
     async def start(self) -> None:
         """Listen; `listening` is then what was bound.
 

@@ -83,7 +83,7 @@ def run_chaos(settings: Settings, plan: Plan, *, as_json: bool) -> int:
             "data_dir": folder,
             "database_url": f"sqlite:///{folder}/trunkline.db",
             "agents": folder / "agents.yaml",
-            "sip_listen": SipListen("udp", "127.0.0.1", 0),
+            "sip_listen": (SipListen("udp", "127.0.0.1", 0),),
             "http_listen": HostPort("127.0.0.1", 0),
             "metrics_listen": None,
             "public_address": None,
@@ -199,7 +199,7 @@ class Run:
         return report(verdicts, sounds, striker.blows, clock.lags_ms, used)
 
     async def _dial(self, sip: str, callers: Sequence[Caller]) -> None:
-        listen_at = parse_sip_listen(sip)
+        listen_at = parse_sip_listen(sip)[0]
         dialing = []
         for caller in callers:
             dialing.append(

@@ -14,9 +14,11 @@ from ingress_sip.endpoint import EndpointConfig
 from ingress_sip.media_setup import MediaConfig, codecs_of
 from ingress_sip.sdp.security import MediaSecurity
 from ingress_sip.server import SipConfig, SipServer, Surroundings
+from ingress_sip.signalling.routing import Transport
 from ingress_sip.signalling.session_timer import TimerPolicy
 from ingress_sip.sockets.resolver import Resolver
 from ingress_sip.sockets.tls import TlsError, TlsFiles
+from ingress_sip.sockets.transports import Listen
 from ingress_sip.trunking.config import Trunks
 from trunkline.agents_file import load_agents
 from trunkline.errors import UserError
@@ -28,16 +30,24 @@ from trunkline.trunks_file import load_trunks
 def config_of(settings: Settings, trunks: Trunks) -> SipConfig:
     """What the settings and the trunks' file come to."""
     phones = trunks.phones
-    tls = TlsFiles(settings.sip_tls_certificate, settings.sip_tls_key, settings.sip_tls_ca)
+    tls = TlsFiles(
+        settings.sip_tls_certificate,
+        settings.sip_tls_key,
+        settings.sip_tls_ca,
+        clients_verified=settings.sip_tls_clients == "verified",
+    )
+    listen = tuple(
+        Listen(Transport(each.transport), each.host, each.port) for each in settings.sip_listen
+    )
     return SipConfig(
         endpoint=EndpointConfig(
-            listen=tuple(settings.sip_listen),
+            listen=listen,
             public_address=settings.public_address,
             tls=tls,
             timers=TimerPolicy(settings.sip_session_timer_seconds),
             domains=frozenset((phones.realm, *phones.domains)) if phones else frozenset(),
         ),
-        rtp_host=settings.sip_listen[0].host,
+        rtp_host=_rtp_host(listen),
         rtp_first=settings.rtp_ports.first,
         rtp_last=settings.rtp_ports.last,
         media=MediaConfig(
@@ -46,11 +56,18 @@ def config_of(settings: Settings, trunks: Trunks) -> SipConfig:
             settings.sip_tone_detection,
         ),
         trunks=trunks,
+        messages_per_s=settings.sip_rate,
         max_calls=settings.max_calls,
         max_call_s=settings.max_call_seconds,
         drain_s=settings.drain_seconds,
         bus_patience_s=settings.bus_patience_seconds,
     )
+
+
+def _rtp_host(listen: tuple[Listen, ...]) -> str:
+    """Audio comes where the signalling does: to one address, or to all."""
+    hosts = {each.host for each in listen}
+    return hosts.pop() if len(hosts) == 1 else "0.0.0.0"  # noqa: S104
 
 
 @asynccontextmanager
@@ -87,7 +104,7 @@ async def start(settings: Settings, session: BusSession) -> AsyncIterator[Runnin
         await server.drain()
 
     try:
-        listening = " ".join(str(listen) for listen in server.listening)
+        listening = ",".join(str(listen) for listen in server.listening)
         yield Running({"sip": listening}, lambda: server.calls, drain)
     finally:
         await stop(telling)

@@ -22,7 +22,6 @@ from tests.integration.ingress_sip.phone import (
     open_port,
 )
 
-
 #: What the environment holds.
 SECRETS = {"ALICE_PASSWORD": "alice's own", "TRUNK_PASSWORD": "the trunk's"}
 

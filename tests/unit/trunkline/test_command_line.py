@@ -76,7 +76,8 @@ def test_a_wrong_setting_stops_every_command(
         code, _, err = run(monkeypatch, capsys, command)
         assert code == 2
         assert err == (
-            "trunkline: TRUNKLINE_SIP_LISTEN='5060': write udp:HOST:PORT, like udp:0.0.0.0:5060\n"
+            "trunkline: TRUNKLINE_SIP_LISTEN='5060': write udp:HOST:PORT, tcp:HOST:PORT or "
+            "tls:HOST:PORT, several with commas between, like udp:0.0.0.0:5060\n"
         )
 
 

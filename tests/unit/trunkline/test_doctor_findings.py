@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
+from tests.support.certificates import Authority
 from trunkline.doctor import Finding, as_text, examine
 from trunkline.settings import load_settings
 
@@ -47,9 +49,43 @@ async def test_a_fresh_machine_is_well() -> None:
 async def test_ports_that_are_taken(taken: tuple[int, int]) -> None:
     sip, http = taken
     found = await findings(sip_listen=f"udp:127.0.0.1:{sip}", http_listen=f"127.0.0.1:{http}")
-    assert found["SIP port"].bad
-    assert "set TRUNKLINE_SIP_LISTEN" in found["SIP port"].says
+    assert found["SIP udp"].bad
+    assert "set TRUNKLINE_SIP_LISTEN" in found["SIP udp"].says
     assert found["HTTP port"].bad
+    found = await findings(sip_listen=f"udp:127.0.0.1:0,tcp:127.0.0.1:{http}")
+    assert found["SIP udp"].level == "ok"
+    assert found["SIP tcp"].bad
+
+
+@pytest.mark.parametrize(
+    ("lasts", "level", "says"),
+    [
+        (timedelta(days=40), "ok", "for sip.example.com lasts 39 days still"),
+        (timedelta(days=3), "warning", "lasts 2 days still: renew it"),
+        (timedelta(hours=-1), "bad", "is over since 1 days: renew it"),
+    ],
+)
+async def test_how_long_the_certificate_lasts(
+    lasts: timedelta, level: str, says: str, tmp_path: Path
+) -> None:
+    pair = Authority(tmp_path).issue("sip.example.com", valid_for=lasts)
+    found = await findings(
+        sip_listen="tls:127.0.0.1:0", sip_tls_certificate=pair.certificate, sip_tls_key=pair.key
+    )
+    assert found["SIP certificate"].level == level
+    assert says in found["SIP certificate"].says
+    assert found["SIP tls"].level == "ok"
+
+
+async def test_certificate_files_that_cannot_be_used(tmp_path: Path) -> None:
+    authority = Authority(tmp_path)
+    pair, other = authority.issue("sip.example.com"), authority.issue("sip.example.com")
+    found = await findings(sip_tls_certificate=pair.certificate, sip_tls_key=other.key)
+    assert found["SIP certificate"].bad
+    assert f"{other.key} is not its key" in found["SIP certificate"].says
+    found = await findings(sip_tls_ca=authority.file)
+    assert found["SIP certificate"].level == "ok"
+    assert "SIP certificate" not in await findings()
 
 
 async def test_too_few_ports_for_the_calls() -> None:

@@ -23,7 +23,10 @@ def test_without_anything_a_machine_of_its_own(tmp_path: Path) -> None:
     assert settings.bus_url is None
     assert settings.data_dir == tmp_path / "var"
     assert settings.database_url == f"sqlite:///{tmp_path}/var/trunkline.db"
-    assert settings.sip_listen == SipListen("udp", "0.0.0.0", 5060)
+    assert settings.sip_listen == (
+        SipListen("udp", "0.0.0.0", 5060),
+        SipListen("tcp", "0.0.0.0", 5060),
+    )
     assert settings.http_listen == HostPort("127.0.0.1", 8080)
     assert settings.agents == EXAMPLE_AGENTS
     assert EXAMPLE_AGENTS.is_file()
@@ -37,7 +40,7 @@ def test_the_environment_wins_over_the_file(
     )
     monkeypatch.setenv("TRUNKLINE_MAX_CALLS", "9")
     settings = load_settings()
-    assert settings.sip_listen.port == 5062
+    assert settings.sip_listen == (SipListen("udp", "127.0.0.1", 5062),)
     assert settings.max_calls == 9
     assert settings.rtp_ports == PortRange(30000, 30009)
     assert settings.rtp_ports.pairs == 5
@@ -61,8 +64,13 @@ def test_the_agents_file_here_is_taken(tmp_path: Path) -> None:
         ("RTP_PORTS", "20000", "TRUNKLINE_RTP_PORTS='20000': write FIRST-LAST"),
         ("RTP_PORTS", "30000-20000", "write the smaller one first"),
         ("RTP_PORTS", "20001-20002", "widen the range"),
-        ("SIP_LISTEN", "tls:0.0.0.0:5061", "tls is not there yet; write udp:HOST:PORT"),
-        ("SIP_LISTEN", "udp:5060", "write udp:HOST:PORT, like"),
+        ("SIP_LISTEN", "udp:0.0.0.0:1,tls:[::]:5061", "tls needs TRUNKLINE_SIP_TLS_CERTIFICATE"),
+        ("SIP_LISTEN", "wss:0.0.0.0:5061", "wss is not there yet; write udp:HOST:PORT"),
+        ("SIP_LISTEN", "udp:0.0.0.0:1, udp:0.0.0.0:1", "udp:0.0.0.0:1 stands there twice"),
+        ("SIP_LISTEN", "udp:0.0.0.0:1,", "write udp:HOST:PORT, tcp:HOST:PORT or"),
+        ("SIP_LISTEN", "udp:5060", "with commas between, like udp:0.0.0.0:5060"),
+        ("SIP_TLS_CLIENTS", "verified", "set TRUNKLINE_SIP_TLS_CA"),
+        ("SIP_RATE", "0", "greater than or equal to 1"),
         ("HTTP_LISTEN", "8080", "write HOST:PORT, like 127.0.0.1:8080"),
         ("HTTP_LISTEN", "a:99999", "write HOST:PORT"),
         ("BUS_URL", "localhost:6379", "write redis://HOST:PORT/0"),
@@ -131,13 +139,20 @@ def test_a_child_sees_the_very_same_settings(
 ) -> None:
     monkeypatch.setenv("TRUNKLINE_ADMIN_PASSWORD", "correct horse")
     monkeypatch.setenv("TRUNKLINE_OPENAI_KEY", "sk-1")
-    settings = load_settings(sip_listen="udp:[::1]:5070", metrics_listen="127.0.0.1:0")
+    settings = load_settings(
+        sip_listen="udp:[::1]:5070,TLS:127.0.0.1:0",
+        sip_tls_certificate="a.pem",
+        sip_tls_key="/b.key",
+        metrics_listen="127.0.0.1:0",
+    )
     environment = settings.as_environment(bus_url="unix:///b.sock")
     for name in [name for name in os.environ if name.startswith("TRUNKLINE_")]:
         monkeypatch.delenv(name)
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     child = load_settings()
+    assert child.sip_listen == (SipListen("udp", "::1", 5070), SipListen("tls", "127.0.0.1", 0))
+    assert child.sip_tls_certificate == tmp_path / "a.pem"
     assert child.model_dump() == {**settings.model_dump(), "bus_url": "unix:///b.sock"}
     assert child.secret("TRUNKLINE_OPENAI_KEY") == "sk-1"
 

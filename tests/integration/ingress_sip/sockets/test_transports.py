@@ -389,6 +389,41 @@ async def test_a_receiver_that_fails_loses_one_message_only(new_side: NewSide) -
         assert (await side.message())[0] == request("kept")
 
 
+async def test_a_close_in_the_middle_of_things_leaves_nothing(new_side: NewSide) -> None:
+    side = await new_side(*BOTH, limits=StreamLimits(closing_s=0.1))
+    half, full = await dial(side), await dial(side, limit=1)
+    half[1].write(request()[:20])
+    full[1].write(request())
+    _, source = await side.message()
+    side.transports.send(request("x", b"x" * 60_000), source)
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen()
+        connecting = Hop(TCP, *silent.getsockname())
+        side.transports.send(request(), connecting)
+        assert side.transports.connections == 3
+        await side.transports.close()
+        assert side.transports.connections == 0
+        side.transports.send(request(), source)
+        await asyncio.sleep(0)
+        assert side.transports.connections == 0
+    failed = [side.failures.get_nowait() for _ in range(side.failures.qsize())]
+    assert failed == [connecting, source]
+    for _, writer in (half, full):
+        await until_shut(writer)
+
+
+async def test_a_peer_that_says_goodbye_is_not_written_to(new_side: NewSide) -> None:
+    side = await new_side(*BOTH)
+    reader, writer = await dial(side)
+    writer.write(request())
+    _, source = await side.message()
+    writer.write_eof()
+    assert await rest_of(reader) == b""
+    assert await side.closings.get() == source
+    await until_shut(writer)
+
+
 async def test_listeners_are_written_as_they_are_read() -> None:
     for text in ("udp:0.0.0.0:5060", "tls:[::]:5061"):
         assert str(parsed(text)) == text
