@@ -349,3 +349,13 @@ async def test_it_runs_by_itself_and_leaves_in_time() -> None:
     with pytest.raises(asyncio.CancelledError):
         await running
     assert not [task for task in asyncio.all_tasks() if task.get_name() == "trunk acme"]
+
+
+async def test_who_has_left_does_not_look_again() -> None:
+    world = World(registered())
+    world.keeper.act()  # the first look is under way
+    await world.keeper.leave()
+    await world.keeper.settled()
+    assert world.keeper.due() is None
+    registers = [said(ask) for ask in world.asked if ask.method == "REGISTER"]
+    assert registers == ["REGISTER 192.0.2.1 600", "REGISTER 192.0.2.1 0"]
