@@ -10,9 +10,12 @@ from collections import Counter
 from itertools import count
 from random import Random
 
+from ingress_sip.signalling.asking import Ask
 from ingress_sip.signalling.core import SipCore
 from ingress_sip.signalling.dialog import DialogId
-from ingress_sip.signalling.events import InviteReceived, ReinviteReceived
+from ingress_sip.signalling.events import InviteReceived, ReferReceived, ReinviteReceived
+from ingress_sip.signalling.fields import NameAddr
+from ingress_sip.signalling.headers import Headers
 from ingress_sip.signalling.message import Request, Response
 from ingress_sip.signalling.parse import parse_datagram
 from ingress_sip.signalling.routing import Hop, Transport
@@ -24,7 +27,21 @@ SDP = (
     b"v=0\r\no=- 1 1 IN IP4 192.0.2.7\r\ns=-\r\nc=IN IP4 192.0.2.7\r\nt=0 0\r\n"
     b"m=audio 4000 RTP/AVP 0\r\n"
 )
-# Bytes that one byte may cause: a 2xx resent for 32 s, then a BYE for another 32 s (13.3.1.4).
+_STATUSES = (100, 180, 183, 200, 200, 200, 202, 302, 401, 408, 422, 481, 487, 491, 503, 600)
+_ANSWER_EXTRAS = (
+    ("Contact", "<sip:bob@192.0.2.7>"), ("Contact", "<sip:bob@203.0.113.9;transport=tcp>"),
+    ("Contact", "<tel:1>"), ("Contact", "<"), ("Require", "100rel"), ("RSeq", "1"), ("RSeq", "2"),
+    ("RSeq", "x"), ("Session-Expires", "90;refresher=uac"), ("Session-Expires", "90;refresher=uas"),
+    ("Session-Expires", "x"), ("Min-SE", "3600"), ("Allow", "INVITE, UPDATE"),
+    ("Supported", "timer"),
+    ("Record-Route", "<sip:203.0.113.5;lr>"), ("Record-Route", "<"), ("Retry-After", "0"),
+    ("WWW-Authenticate", 'Digest realm="x", nonce="y"'), ("Content-Type", "text/plain"),
+    ("Content-Type", "application/sdp"), ("Allow", "a b"), ("Supported", '"'), ("Require", "a b"),
+    ("Session-Expires", '90;"'), ("Min-SE", "-1"),
+)  # fmt: skip
+CAROL = NameAddr(SipUri.of("192.0.2.7", user="carol"))
+
+# Bytes that one byte may be answered with: a 2xx is resent for 32 s (13.3.1.4).
 ECHO = 40
 _PEERS = (
     PEER,
@@ -43,7 +60,9 @@ _EXTRAS = (
     "Min-SE: 1", "RAck: 1 1 INVITE", "Refer-To: <sip:x@203.0.113.9>", "Event: refer",
     "Replaces: call-1;to-tag=a;from-tag=b", "Reason: Q.850;cause=16", "Content-Type: text/plain",
     "Accept: text/plain", "Authorization: Digest username=a", "Subscription-State: terminated",
-    "Info-Package: dtmf", "Via: SIP/2.0/UDP evil.example",
+    "Info-Package: dtmf", "Via: SIP/2.0/UDP evil.example", "Allow: a b", "Supported: a b",
+    "Contact: <", "Event: presence", "Replaces: call-1;to-tag=token1;from-tag=alice",
+    "Session-Expires: 1",
 )  # fmt: skip
 
 
@@ -117,13 +136,11 @@ class _Play:
         self._dialogs: list[DialogId] = []
         self._asked: list[bytes] = []  # our own requests, that the peer may answer
         self._heard = Counter[str]()  # bytes, by the host they came from
-        self._told = Counter[str]()  # bytes, by the host they went to
+        self._told = Counter[str]()  # bytes of answers, by the host they went to
 
     def run(self, steps: int) -> None:
         for _ in range(self._random.randrange(1, steps)):
-            self._random.choice(
-                (self._message,) * 5 + (self._user,) * 3 + (self._time, self._respond)
-            )()
+            self._random.choice(_STEPS)(self)
             self._look()
         for dialog in self._dialogs:
             self._core.hang_up(dialog, self._now)
@@ -152,15 +169,20 @@ class _Play:
         self._hear(data, choose(_PEERS))
 
     def _respond(self) -> None:
-        """Answer, or misanswer, a request of ours."""
+        """Answer, or misanswer, a request of ours; a fork may answer our INVITE, or several."""
         if not self._asked:
             return
-        asked = parse_datagram(self._random.choice(self._asked))
+        choose = self._random.choice
+        asked = parse_datagram(choose(self._asked[-6:]))
         assert isinstance(asked, Request)
-        status = self._random.choice((100, 180, 200, 200, 401, 408, 481, 503, 600))
-        self._hear(
-            Response(status, "", headers=asked.headers).encode(), self._random.choice(_PEERS)
-        )
+        to = asked.headers.get("To") or ""
+        tag = "" if asked.to.tag else choose(("", ";tag=bob", ";tag=bob", ";tag=carol"))
+        kept = [item for item in asked.headers if item[0] in ("Via", "From", "Call-ID", "CSeq")]
+        extras = self._random.sample(_ANSWER_EXTRAS, choose((0, 0, 1, 2, 4)))
+        headers = Headers([*kept, ("To", f"{to}{tag}"), *extras])
+        body = choose((SDP, SDP, b"", b"garbage"))
+        answer = Response(choose(_STATUSES), "x", headers=headers, body=body)
+        self._hear(answer.encode(), choose(_PEERS))
 
     def _hear(self, data: bytes, source: Hop) -> None:
         before = len(self._asked)
@@ -174,15 +196,39 @@ class _Play:
         if not self._dialogs:
             return
         dialog = self._random.choice(self._dialogs)
-        match self._random.randrange(5):
+        match self._random.randrange(11):
             case 0:
                 self._core.ring(dialog, self._now)
             case 1 | 2:
                 self._core.accept(dialog, SDP, self._now)
             case 3:
                 self._core.reject(dialog, 486, self._now)
-            case _:
+            case 4:
                 self._core.hang_up(dialog, self._now)
+            case 5 | 6:
+                self._core.reoffer(dialog, SDP, self._now)
+            case 7:
+                self._core.refer(dialog, CAROL, self._now)
+            case 8:
+                self._core.notify(dialog, self._random.choice((180, 200, 486)), "x", self._now)
+            case 9:
+                self._core.info(dialog, "application/dtmf-relay", b"Signal=1", self._now)
+            case _:
+                self._core.ring(dialog, self._now, 183, SDP)
+
+    def _call(self) -> None:
+        """Call somebody, or ask outside of calls."""
+        hops = tuple(self._random.sample(_PEERS, self._random.choice((1, 1, 2))))
+        method = self._random.choice(("INVITE", "INVITE", "INVITE", "OPTIONS", "REGISTER"))
+        ask = Ask(method, CAROL.uri, CAROL, CAROL, hops, body=SDP if method == "INVITE" else b"")
+        if method == "INVITE":
+            self._dialogs.append(self._core.call(ask, self._now))
+        else:
+            self._core.ask(ask, self._now)
+
+    def _lose(self) -> None:
+        """A connection breaks, or an address cannot be reached."""
+        self._core.transport_failed(self._random.choice(_PEERS), self._now)
 
     def _time(self) -> None:
         self._pass_until(self._now + self._random.choice((0.0, 0.1, 0.5, 4.0, 33.0, 200.0)))
@@ -203,14 +249,27 @@ class _Play:
         while (event := self._core.next_event()) is not None:
             if isinstance(event, InviteReceived):
                 self._dialogs.append(event.dialog)
+            elif isinstance(event, ReferReceived):  # to be answered at once, like an UPDATE
+                self._core.answer_refer(event.dialog, self._random.choice((202, 603)), self._now)
+            elif isinstance(event, ReinviteReceived) and event.request.method == "UPDATE":
+                if self._random.random() < 0.5:
+                    self._core.accept(event.dialog, SDP, self._now)
+                else:
+                    self._core.reject(event.dialog, 488, self._now)
         sent = self._core.messages_to_send()
         for out in sent:
-            self._told[out.destination.host] += len(out.data)
             message = parse_datagram(out.data)
             if isinstance(message, Response):
                 assert message.cseq.method != "ACK"
                 assert out.destination.host in self._heard  # nobody else is told anything
+                self._told[out.destination.host] += len(out.data)
             else:
                 assert isinstance(message, Request)
                 self._asked.append(out.data)
         return sent
+
+
+_STEPS = (
+    *(_Play._message,) * 6, *(_Play._respond,) * 6, *(_Play._user,) * 4, _Play._call, _Play._call,
+    _Play._time, _Play._time, _Play._lose,
+)  # fmt: skip

@@ -16,6 +16,7 @@ from __future__ import annotations
 from itertools import count
 from typing import NamedTuple
 
+from ingress_sip.signalling.errors import SipError
 from ingress_sip.signalling.fields import NameAddr
 from ingress_sip.signalling.headers import Headers
 from ingress_sip.signalling.inspection import SDP
@@ -58,7 +59,10 @@ class Peer:
 
     def hear(self, data: bytes) -> None:
         """Take note of what the core sent."""
-        message = parse_datagram(data)
+        try:
+            message = parse_datagram(data)
+        except SipError:
+            return  # it mirrors what was malformed
         if isinstance(message, Request):
             self._asked[message.method] = message
             if message.to.tag is None and message.method == "INVITE":
