@@ -42,6 +42,10 @@ _LITTLE_MS: Final = 15.0
 _LONG_MS: Final = 10.0
 _LONGER_MS: Final = 25.0
 _MUCH_MS: Final = 60.0
+# Where the delay is so far short, and the slowest packet of the window would be late, or nearly: a
+# clock that is 500 ppm slow takes 4 s for what is spared here.
+_SHORT_MS: Final = 5.0
+_SPARE_MS: Final = 2.0
 _PATIENCE_MS: Final = 2000.0
 _CUT_EVERY_MS: Final = 1000.0
 _AHEAD_SAMPLES: Final = 2 * FRAME_SAMPLES
@@ -342,7 +346,10 @@ class JitterBuffer:
         self._held = 0
         delay = now_ms - self._cursor / _SAMPLES_MS - self._delay.base_ms
         excess = delay - self._delay.target_ms
-        if excess < -_LITTLE_MS and self._quiet(pcm):
+        slowest_ms = self._delay.spread_ms + _SPARE_MS
+        # A sender whose clock is slow eats up the delay: it is given back before it is gone.
+        short = delay < slowest_ms and excess < -_SHORT_MS
+        if (short or excess < -_LITTLE_MS) and self._quiet(pcm):
             self.counters.stretched += 1
             return Missing.STRETCH
         self._consume()
@@ -350,7 +357,7 @@ class JitterBuffer:
             self._cut_from_ms = None
         elif self._cut_from_ms is None:
             self._cut_from_ms = now_ms + _PATIENCE_MS
-        needed = self._delay.spread_ms > delay - FRAME_MS
+        needed = slowest_ms > delay - FRAME_MS
         if excess <= (_LONGER_MS if needed else _LONG_MS):
             return Frame(pcm)
         adjoins = self._segments and self._segments[0].start <= self._cursor

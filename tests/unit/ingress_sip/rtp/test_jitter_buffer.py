@@ -321,6 +321,51 @@ def test_clock_drift_is_followed() -> None:
     assert 1 <= buffer.counters.shrunk <= 6
 
 
+@pytest.mark.parametrize(("ppm", "minutes"), [(500, 60), (-500, 60), (100, 20), (-200, 20)])
+@pytest.mark.parametrize("pauses", [True, False])
+def test_a_clock_that_is_off_neither_adds_delay_nor_runs_dry(
+    ppm: int, minutes: int, pauses: bool
+) -> None:
+    """`ppm` of the sender: above 0 its clock is slow. Words of two seconds, pauses of 0.4."""
+    if not pauses:
+        minutes = 10
+    rng = random.Random(1)
+    count, quiet = minutes * 3000, []
+    while len(quiet) < count:
+        pause = bool(quiet) and not quiet[-1] and pauses
+        quiet += [pause] * (1 + int(rng.expovariate(1 / 20 if pause else 1 / 100)))
+    step_ms = 20 * (1 + ppm * 1e-6)
+    buffer = JitterBuffer(quiet=lambda pcm: pcm[0] == 1)
+    number, now, hidden = 0, 7.0, False
+    depths: list[float] = []
+    arrival_ms = rng.uniform(0, 5)
+    dry = cut = 0
+    while number < count:
+        while arrival_ms <= now:
+            payload = bytes([quiet[number]]) + number.to_bytes(4, "big") + bytes(315)
+            stamp = number * 160 & 0xFFFFFFFF
+            buffer.push(RtpPacket(0, number & 0xFFFF, stamp, 1, payload), arrival_ms, PLAIN)
+            number += 1
+            arrival_ms = number * step_ms + rng.uniform(0, 5)
+        slot = buffer.pop(now)
+        if isinstance(slot, Frame):
+            cut += slot.spliced and not quiet[int.from_bytes(slot.pcm[1:5], "big") - 1]
+            hidden = slot.pcm[0] == 1
+        else:
+            dry += slot is Missing.LATE and not hidden
+        depths.append(buffer.depth_ms)
+        now += 20.0
+    drifted_ms = minutes * 60 * abs(ppm) / 1000
+    corrections = buffer.counters.stretched + buffer.counters.shrunk + buffer.counters.concealed
+    assert corrections * 20 == pytest.approx(drifted_ms, abs=80)
+    assert max(depths) <= 80
+    early, late = depths[3000:6000], depths[-3000:]
+    assert abs(sum(late) - sum(early)) / 3000 < (20 if pauses else 60)
+    assert buffer.counters.late == buffer.counters.lost == buffer.counters.overflow == 0
+    # Heard at all: a slot that runs dry, or is cut, within a word.
+    assert (dry + cut) * 20 <= drifted_ms * (0.3 if pauses else 1.0) + 40
+
+
 network = st.lists(
     st.tuples(
         st.floats(0, 150),  # delay in ms: up to seven packets of reordering
