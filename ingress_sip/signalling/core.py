@@ -194,9 +194,10 @@ class SipCore:
         return self._calling.call(ask, now)
 
     def ring(self, dialog: DialogId, now: float, status: int = 180, body: bytes = b"") -> bool:
-        """Send a provisional response (101 to 199); `body` is SDP for early media.
+        """Send a provisional response (101 to 199); `body` is SDP for early media: an answer.
 
-        Where the caller asks for it, it is sent until it is acknowledged (RFC 3262).
+        Where the caller asks for it, it is sent until it is acknowledged, and what is rung
+        meanwhile waits for that (RFC 3262). Without an offer to answer `body` is left out.
         """
         session = self._sessions.get(dialog)
         return session is not None and self._incoming.ring(session, status, body, now)
@@ -205,7 +206,7 @@ class SipCore:
         """Answer an INVITE or re-INVITE with 200, resent until its ACK; or an UPDATE.
 
         `sdp` is the answer, or our offer where the INVITE had none. Use the new session only
-        when this returns True.
+        when this returns True. The 200 waits where early SDP was not acknowledged yet.
         """
         session = self._sessions.get(dialog)
         if session is None:

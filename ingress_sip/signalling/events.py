@@ -25,10 +25,14 @@ class InviteReceived:
 
 @dataclass(frozen=True, slots=True)
 class InviteCancelled:
-    """The call was never answered and is over; 487 is sent."""
+    """The call was never answered and is over; 487 is sent, or 504 for "no PRACK".
+
+    It may come after `accept`, if the answer had to wait for a PRACK (RFC 3262 section 3).
+    """
 
     dialog: DialogId
-    reason: str  # the CANCEL's Reason (RFC 3326), "cancelled", or "expired" when we took too long
+    #: The CANCEL's Reason (RFC 3326), "cancelled", "expired" when we took too long, or "no PRACK".
+    reason: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,10 +45,10 @@ class AckReceived:
 
 @dataclass(frozen=True, slots=True)
 class ReinviteReceived:
-    """The peer wants to change the session (hold, a new address), by re-INVITE or UPDATE.
+    """The peer wants to change the session (hold, a new address), by re-INVITE, UPDATE or PRACK.
 
-    `accept` or `reject` it, an UPDATE at once. Apply the new session only when `accept` returned
-    True; `reject` leaves the old one in force.
+    `accept` or `reject` it, anything but a re-INVITE at once. Apply the new session only when
+    `accept` returned True; `reject` leaves the old one in force.
     """
 
     dialog: DialogId
@@ -99,7 +103,11 @@ class CallAnswered:
 
 @dataclass(frozen=True, slots=True)
 class CallRefused:
-    """Our call was not answered, and is over: busy, cancelled (487), nobody there (408)."""
+    """Our call was not answered, and is over: busy, cancelled (487), nobody there (408).
+
+    ByeAnswered follows where it was answered all the same: the answer crossed our CANCEL, or came
+    by routes that cannot be read.
+    """
 
     dialog: DialogId
     status: int  # 300 to 699
@@ -109,7 +117,7 @@ class CallRefused:
 
 @dataclass(frozen=True, slots=True)
 class ReofferAnswered:
-    """The peer took our re-INVITE; `body` is its answer."""
+    """The peer took our re-INVITE, or one that refreshes the session; `body` is its answer."""
 
     dialog: DialogId
     body: bytes

@@ -13,6 +13,7 @@ from ingress_sip.signalling.core import Anybody, SipCore
 from ingress_sip.signalling.dialog import DialogId
 from ingress_sip.signalling.errors import LocalProtocolError, SipError
 from ingress_sip.signalling.events import AckReceived, Event, InviteReceived, ReinviteReceived
+from ingress_sip.signalling.invite_client import InviteClient
 from ingress_sip.signalling.invite_server import InviteServer
 from ingress_sip.signalling.message import Request
 from ingress_sip.signalling.non_invite_client import NonInviteClient
@@ -232,7 +233,7 @@ def test_an_answer_never_goes_to_a_third_party() -> None:
 
 
 @pytest.mark.parametrize(
-    "table", [t.table for t in (InviteServer, NonInviteServer, NonInviteClient)]
+    "table", [t.table for t in (InviteServer, NonInviteServer, InviteClient, NonInviteClient)]
 )
 def test_tables_lead_from_everywhere_to_the_end(table: Table) -> None:
     reached = {state for state, _ in table}
