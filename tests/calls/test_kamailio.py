@@ -11,7 +11,7 @@ import pytest
 
 from media.correlate import coverage
 from tests.calls.test_baresip_transports import QUESTION, agent_channel, understood
-from tests.support.baresip import Baresip, Control, silence, spoken
+from tests.support.baresip import Baresip, Control, spoken
 from tests.support.exchange import REGISTRAR, Exchange, finished
 from tests.support.kamailio import BEYOND, Kamailio
 from tests.support.sipp import Sipp
@@ -79,9 +79,9 @@ def test_a_call_goes_out_by_a_proxy_that_asks_who_we_are(
     assert coverage(agent_channel(exchange.installation, kept), phone.heard) > 0.95
 
 
-def test_a_trunk_says_how_it_is(exchange: Exchange, trunk: Kamailio) -> None:
+@pytest.mark.usefixtures("trunk")
+def test_a_trunk_says_how_it_is(exchange: Exchange) -> None:
     """Registered, and alive by OPTIONS, as `trunkline status` tells it."""
-    assert trunk.port
     deadline = time.monotonic() + 20
     while True:
         trunks = {each["name"]: each for each in exchange.installation.ask("status")["trunks"]}
@@ -93,12 +93,9 @@ def test_a_trunk_says_how_it_is(exchange: Exchange, trunk: Kamailio) -> None:
 
 
 @pytest.mark.deep
-def test_nobody_answers_beyond_the_proxy(
-    exchange: Exchange, trunk: Kamailio, tmp_path: Path
-) -> None:
+@pytest.mark.usefixtures("trunk")
+def test_nobody_answers_beyond_the_proxy(exchange: Exchange) -> None:
     """RFC 3665 3.10, as a proxy reports it: 408, after its own timers."""
-    assert trunk.port
-    silence(0.1)
     status, said = finished(exchange.call("8802", trunk="registrar", timeout_s=45), within_s=60)
     assert status == 1, said
     assert exchange.recorded(called="8802")["ending"] in ("no_answer", "unreachable")

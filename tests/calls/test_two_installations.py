@@ -46,13 +46,16 @@ def of(exchange: Exchange, installation: Installation) -> Exchange:
 
 def test_the_branch_calls_the_head_office(exchange: Exchange, branch: Installation) -> None:
     """Challenged as any phone is, and let in as `desk`."""
-    status, said = finished(of(exchange, branch).call("quick", trunk="head-office"), 60)
+    status, said = finished(
+        of(exchange, branch).call("quick", agent="brief", trunk="head-office"), 60
+    )
     assert status == 0, said
     assert of(exchange, branch).recorded(called="quick")["trunk"] == "head-office"
+    assert exchange.recorded(caller="desk")["ending"] == "caller_hung_up"
 
 
 def test_the_head_office_calls_the_branch(exchange: Exchange, branch: Installation) -> None:
     """By the binding of its registration, over the connection that the branch opened."""
-    status, said = finished(exchange.call("desk", trunk=""), 60)
+    status, said = finished(exchange.call("desk", agent="brief", trunk=""), 60)
     assert status == 0, said
     assert of(exchange, branch).recorded(trunk="head-office", direction="inbound")["answered_at"]
