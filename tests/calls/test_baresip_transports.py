@@ -72,8 +72,8 @@ def phones(exchange: Exchange, tmp_path_factory: pytest.TempPathFactory) -> dict
     for phone in found.values():
         phone.prepare(say)
         port = exchange.tls_port if phone.transport == "tls" else exchange.sip_port
-        uri = f"sip:clinic@127.0.0.1:{port};transport={phone.transport}"
-        running.append((phone, phone.dial(uri, seconds)))
+        # It adds the transport of its account.
+        running.append((phone, phone.dial(f"sip:clinic@127.0.0.1:{port}", seconds)))
     for phone, process in running:
         phone.wait(process, seconds + 10)
     return found

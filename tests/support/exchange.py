@@ -159,7 +159,8 @@ def guarded(folder: Path) -> Iterator[Exchange]:
 
 
 def agents(desk_port: int = 5060) -> list[dict[str, Any]]:
-    """`quick` does what its keys say and else nothing; the others are the shipped receptionist."""
+    """`quick` does what its keys say and else nothing; `brief` hangs up on whoever says nothing;
+    for all other numbers there is the shipped receptionist."""
     [clinic] = yaml.safe_load((ROOT / "agents.example.yaml").read_text())["agents"]
     colleague = {"target": COLLEAGUE, "mode": "blind"}
     destinations = {
@@ -190,7 +191,13 @@ def agents(desk_port: int = 5060) -> list[dict[str, Any]]:
         "silence": {"reprompt_after_ms": 0},
         "waiting": {"filler_after_ms": 0, "trouble_after_ms": 0},
     }
-    return [quick, clinic]
+    brief = {
+        **quick,
+        "name": "brief",
+        "numbers": ["brief"],
+        "silence": {"reprompt_after_ms": 1000, "reprompts": [], "goodbye": "Bye."},
+    }
+    return [quick, brief, clinic]
 
 
 def phones() -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 Users of `PASSWORDS` may register and call. A call to one of them is forwarded to where it
 registered; a call to `trunk-NUMBER` goes to NUMBER at the registered user `trunkline`; any other
-number is sent to `beyond`, where the test has somebody answer.
+number is the user `beyond`, for whom the test has somebody answer.
 """
 
 from __future__ import annotations
@@ -93,6 +93,7 @@ request_route {{
     t_relay();
     exit;
   }}
+  $rU = "beyond";
   $du = "sip:{beyond}:{beyond_port}";
   t_relay();
 }}
