@@ -128,6 +128,11 @@ PRESENCE: Final = BoardKeys(PROCESSES, PROCESSES_SEEN, PROCESSES_SINCE)
 LINES: Final = BoardKeys("lines", "lines:seen", "lines:since")
 
 
+def bindings(place: str) -> str:
+    """Where the phones are that registered at the ingress which listens there."""
+    return f"sip:bindings:{place}"
+
+
 def process(role: str, host: str, pid: int) -> str:
     """A live process, in both."""
     return f"{role}:{host}:{pid}"

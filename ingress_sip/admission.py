@@ -28,7 +28,7 @@ from ingress_sip.signalling.replies import REASONS
 from ingress_sip.signalling.routing import Hop, Transport
 from ingress_sip.signalling.uri import SipUri
 from ingress_sip.trunking.config import Trunk
-from ingress_sip.trunking.policy import Admitted, Policy
+from ingress_sip.trunking.policy import Admitted, Policy, SilenceError
 from telemetry import metrics
 
 _log = structlog.get_logger(__name__)
@@ -84,6 +84,11 @@ class Admission:
         self._told_s = float("-inf")
         self._untold = 0
 
+    def hears(self, source: Hop, now: float) -> bool:
+        """Is what cannot be read answered, coming from there?"""
+        known = self._policy.is_trunk(source.host) or not self._policy.is_silent
+        return known and self._limits.admits_beginning(source.host, now)
+
     def admit(self, request: Request, source: Hop, now: float) -> None:
         """Outside of dialogs: is whoever asks to be answered at all?"""
         if not self._limits.admits_beginning(source.host, now):
@@ -101,6 +106,8 @@ class Admission:
             return None
         try:
             return self._policy.register(request, source, now)
+        except SilenceError:
+            raise IgnoredError from None
         except SipError as error:
             self._count_failure(error, request, source, now)
             raise
@@ -109,6 +116,9 @@ class Admission:
         """Who calls. Raises SipError with the answer to an INVITE that cannot become a call."""
         try:
             admitted = self._policy.admit(invite, source, now)
+        except SilenceError:
+            metrics.SIP_DROPPED.labels("unknown").inc()
+            raise IgnoredError from None
         except SipError as error:
             self._count_failure(error, invite, source, now)
             raise

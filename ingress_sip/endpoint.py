@@ -45,7 +45,8 @@ class SipEndpoint:
     """A SIP user agent on its sockets. Whatever is asked of it is sent at once.
 
     `handle(event)` is called on the event loop with each event of the core; what it asks of the
-    endpoint is sent when it returns. `policy` is the core's; `limits` say whom to listen to.
+    endpoint is sent when it returns. `policy` is the core's; `limits` say whom to listen to;
+    `bound(hop)` whether a phone is registered by a connection.
     """
 
     def __init__(
@@ -55,10 +56,12 @@ class SipEndpoint:
         policy: Policy,
         limits: SourceLimits,
         handle: Callable[[Event], None],
+        bound: Callable[[Hop], bool] = lambda _: False,
     ) -> None:
         self._config = config
         self._limits = limits
         self._handle = handle
+        self._bound = bound
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
         self._pumping = False
@@ -66,7 +69,11 @@ class SipEndpoint:
         self._stirred = asyncio.Event()
         self._asked: dict[int, asyncio.Future[Response]] = {}
         self._transports = Transports(
-            config.listen, receive=self._received, failed=self._failed, tls=config.tls
+            config.listen,
+            receive=self._received,
+            failed=self._failed,
+            in_use=self._in_use,
+            tls=config.tls,
         )
         self._core = SipCore(
             contact_for=self._contact,
@@ -199,6 +206,9 @@ class SipEndpoint:
             self._core.receive(message, source, now)
         finally:  # our own mistake about one peer keeps no other waiting
             self._pump()
+
+    def _in_use(self, hop: Hop) -> bool:
+        return self._core.uses(hop.flow) or self._bound(hop)
 
     def _failed(self, hop: Hop) -> None:
         try:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from typing import Final
+from typing import Any, Final
 
 import structlog
 
@@ -17,6 +17,7 @@ from bus.log import Ownership
 from bus.pools import PoolWatch
 from bus.session import BusSession
 from bus.tasks import stop
+from bus.trunk_state import Lines as BusLines
 from calls.agent import Agents
 from calls.ending import Ending
 from calls.events import CallStarted
@@ -49,6 +50,7 @@ from ingress_sip.signalling.uri import SipUri
 from ingress_sip.sockets.transports import Listen
 from ingress_sip.sockets.udp import NoPortError, RtpPorts
 from ingress_sip.transfer import Transfers
+from ingress_sip.trunk_lines import lines_of
 from ingress_sip.trunking.config import OPEN, Trunks
 from ingress_sip.trunking.keeper import TrunkKeeper
 from ingress_sip.trunking.policy import Admitted, Policy
@@ -112,6 +114,7 @@ class SipServer:
         self._pools = around.pools
         self._now_ms = around.now_ms
         loop = asyncio.get_running_loop()
+        phones = config.trunks.phones
         self._engine = MediaEngine(
             around.session,
             around.now_ms,
@@ -139,7 +142,11 @@ class SipServer:
             clock_s=loop.time,
         )
         self._endpoint = SipEndpoint(
-            config.endpoint, policy=self._admission, limits=self._limits, handle=self._happened
+            config.endpoint,
+            policy=self._admission,
+            limits=self._limits,
+            handle=self._happened,
+            bound=self._is_bound,
         )
         self.keeper = TrunkKeeper(
             config.trunks,
@@ -153,7 +160,11 @@ class SipServer:
         )
         self._live = LiveCalls(self._endpoint, self._engine, self._policy.lines)
         self._placing = Placing(
-            self._endpoint, self._policy.lines, self.keeper.routes, around.resolve
+            self._endpoint,
+            self._policy.lines,
+            self.keeper.routes,
+            around.resolve,
+            frozenset(user.name for user in phones.users) if phones else frozenset(),
         )
         ports = RtpPorts(config.rtp_host, config.rtp_first, config.rtp_last)
         self._setup = MediaSetup(
@@ -199,8 +210,10 @@ class SipServer:
         self._live.spawn(self._watch(), name="watch")
         self._live.spawn(self.keeper.run(), name="trunks")
 
-    async def tell_state(self) -> None:
-        """stub"""
+    def lines(self) -> BusLines:
+        """What there is to say of trunks and phones."""
+        now = asyncio.get_running_loop().time()
+        return lines_of(self._config.trunks, self.keeper, self._policy, now, self._now_ms())
 
     async def drain(self) -> None:
         """Take no new calls, let those there are go on for a while, then end them."""
@@ -222,6 +235,29 @@ class SipServer:
         await stop(*self._live.tasks)
         await self._engine.stop()
         await self._endpoint.close()
+
+    def remember(self, bindings: Sequence[Mapping[str, Any]], age_s: float) -> None:
+        """Take up the phones' bindings that an ingress before us had, `age_s` ago.
+
+        Raises:
+            ValueError: these are none.
+        """
+        if self._policy.registrar is not None:
+            now = asyncio.get_running_loop().time()
+            self._policy.registrar.restore(bindings, now, age_s)
+
+    def bindings(self) -> Sequence[Mapping[str, Any]]:
+        """The phones' bindings, for an ingress after us."""
+        if self._policy.registrar is None:
+            return ()
+        return self._policy.registrar.snapshot(asyncio.get_running_loop().time())
+
+    def _is_bound(self, hop: Hop) -> bool:
+        registrar = self._policy.registrar
+        if registrar is None:
+            return False
+        now = asyncio.get_running_loop().time()
+        return any(each.hop.flow == hop.flow for each in registrar.all_bindings(now))
 
     async def place(self, job: PlaceCall, owner: Ownership) -> None:
         """Call somebody (bus.dialling.Place)."""

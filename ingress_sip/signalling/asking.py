@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ingress_sip.signalling.clients import Try
 from ingress_sip.signalling.dialog import DialogId, via_of
@@ -12,7 +12,7 @@ from ingress_sip.signalling.headers import Headers
 from ingress_sip.signalling.message import Request
 from ingress_sip.signalling.routing import Hop
 from ingress_sip.signalling.sessions import HeaderItems, Identity
-from ingress_sip.signalling.uri import Uri
+from ingress_sip.signalling.uri import SipUri, Uri
 
 
 @dataclass(frozen=True)
@@ -37,6 +37,13 @@ class Ask:
     digest: DigestClient | None = None
 
 
+def own_contact(identity: Identity, ask: Ask, hop: Hop) -> SipUri:
+    """How we are reached for what we ask: under the name that we ask in (10.2.1)."""
+    contact = identity.contact_for(hop)
+    asker = ask.from_.uri
+    return replace(contact, userinfo=asker.userinfo) if isinstance(asker, SipUri) else contact
+
+
 def write_outside(
     ask: Ask,
     identity: Identity,
@@ -47,7 +54,7 @@ def write_outside(
     extra: HeaderItems = (),
 ) -> Request:
     """RFC 3261 8.1.1: what `ask` becomes in one try, with the Call-ID and From tag of `name`."""
-    contact = identity.contact_for(attempt.hop)
+    contact = own_contact(identity, ask, attempt.hop)
     names_contact = any(field.lower() in ("contact", "m") for field, _ in ask.headers)
     headers = (
         ("Via", via_of(contact, attempt.hop.transport, attempt.branch)),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Final
 
-from ingress_sip.signalling.asking import Ask, write_outside
+from ingress_sip.signalling.asking import Ask, own_contact, write_outside
 from ingress_sip.signalling.clients import Try
 from ingress_sip.signalling.dialog import Dialog, DialogId
 from ingress_sip.signalling.errors import LocalProtocolError, SipError
@@ -37,7 +37,7 @@ class Calling:
         if not ask.body:
             raise LocalProtocolError("an INVITE of ours carries an offer")
         identity = self._sessions.identity
-        contact = identity.contact_for(ask.hops[0])
+        contact = own_contact(identity, ask, ask.hops[0])
         tag = identity.tokens()
         call_id = ask.call_id or f"{identity.tokens()}@{contact.host}"
         name = DialogId(call_id, tag, "")
@@ -61,7 +61,7 @@ class Calling:
 
         def write(attempt: Try) -> Request:
             dialog.local_cseq += attempt.is_new
-            dialog.contact = identity.contact_for(attempt.hop)
+            dialog.contact = own_contact(identity, ask, attempt.hop)
             return write_outside(
                 ask, identity, session.name, attempt, dialog.local_cseq, extra=extra
             )

@@ -115,7 +115,7 @@ class SipCore:
         try:
             message = parse_datagram(data)
         except MalformedRequestError as error:
-            self._reception.refuse_malformed(error, source)
+            self._reception.refuse_malformed(error, source, now)
         except SipError:
             pass  # nobody to answer, or nothing to say it to
         else:
@@ -330,6 +330,10 @@ class SipCore:
 
         self._clients.send(write, ask.hops, answered, now, digest=ask.digest)
         return number
+
+    def uses(self, flow: int) -> bool:
+        """Does a call live on this connection?"""
+        return any(session.dialog.source.flow == flow for session in self._sessions)
 
     @property
     def draining(self) -> bool:

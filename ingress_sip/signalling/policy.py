@@ -12,6 +12,10 @@ from ingress_sip.signalling.sessions import HeaderItems
 class Policy(Protocol):
     """Who may ask what outside of dialogs; asked before anything is kept of the request."""
 
+    def hears(self, source: Hop, now: float) -> bool:
+        """Is what cannot be read answered, coming from there?"""
+        ...
+
     def admit(self, request: Request, source: Hop, now: float) -> None:
         """Raises SipError with the refusal (401, 403, ...), IgnoredError for no answer at all."""
         ...
@@ -33,6 +37,9 @@ class Policy(Protocol):
 
 class Anybody:
     """Everybody may call, and nobody registers."""
+
+    def hears(self, source: Hop, now: float) -> bool:  # noqa: ARG002
+        return True
 
     def admit(self, request: Request, source: Hop, now: float) -> None:
         """Let it in."""

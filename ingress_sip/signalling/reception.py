@@ -1,8 +1,8 @@
 """Requests from outside: what each is about, who may ask it, and what needs no memory to answer.
 
-What begins nothing is answered without a transaction (RFC 3261 8.2.7): OPTIONS, REGISTER and every
-refusal, with a To tag derived from the request, so that a repetition gets the same answer. A flood
-of them costs no memory.
+What begins nothing is answered without a transaction (RFC 3261 8.2.7): OPTIONS and every refusal,
+with a To tag derived from the request, so that a repetition gets the same answer. A flood of them
+costs no memory.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ class Reception:
             transaction.step(Input.REQUEST, now)
             return
         try:
-            if request.to.tag is None and request.method != "CANCEL":
+            if not self._is_known(request):
                 self._policy.admit(request, source, now)
             inspect(request, ALLOW, SUPPORTED, taken=("REGISTER",))
             self._handle(request, source, now)
@@ -97,6 +97,12 @@ class Reception:
             return  # 17.2.1: it was for a failure
         if request.to.tag != self._stateless_tag(request.headers):  # nor for a stateless one
             self._incoming.on_ack(request, now)
+
+    def _is_known(self, request: Request) -> bool:
+        """Is it about a call that is here?"""
+        if request.method == "CANCEL":
+            return self._transactions.server(key_of(request, "INVITE")) is not None
+        return request.to.tag is not None and self._sessions.find(request) is not None
 
     def _handle(self, request: Request, source: Hop, now: float) -> None:
         in_dialog = request.to.tag is not None and request.method != "CANCEL"
@@ -127,7 +133,8 @@ class Reception:
         fields = self._policy.register(request, source, now)
         if fields is None:
             raise SipError(405, "Method Not Allowed", [("Allow", ", ".join(ALLOW))])
-        self._reply(request, source, 200, (*fields, self._sessions.identity.server))
+        # It has had its effect, and used up its nonce count: its repetition is not to do so again.
+        self._sessions.take(request, source, 200, now, headers=fields)
 
     # In calls
 
@@ -195,8 +202,10 @@ class Reception:
         response = build_response(request, status, to_tag=tag, reason=reason, headers=headers)
         self._send(response, source)
 
-    def refuse_malformed(self, error: MalformedRequestError, source: Hop) -> None:
+    def refuse_malformed(self, error: MalformedRequestError, source: Hop, now: float) -> None:
         """Answer what could not be parsed, if the way back can be read."""
+        if not self._policy.hears(source, now):
+            return
         tag = self._stateless_tag(error.request_headers)
         try:
             response = build_malformed_response(error, error.request_headers, source, tag)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
@@ -90,6 +90,9 @@ class Sessions:
     def __len__(self) -> int:
         return len(self._sessions)
 
+    def __iter__(self) -> Iterator[Session]:
+        return iter(self._sessions.values())
+
     def get(self, name: DialogId) -> Session | None:
         return self._sessions.get(name[:2])
 
@@ -123,11 +126,20 @@ class Sessions:
         assert dialog is not None
         dialog.receive(request, source)
 
-    def take(self, request: Request, source: Hop, status: int, now: float) -> None:
+    def take(  # what, from where, then the answer
+        self,
+        request: Request,
+        source: Hop,
+        status: int,
+        now: float,
+        headers: HeaderItems = (),
+    ) -> None:
         """Answer what has an effect, so that its repetition has none."""
         destination = response_destination(request.via, source)
         transaction = self.transactions.accept_request(request, destination)
-        transaction.respond(build_response(request, status), now)
+        tag = self.identity.tokens() if request.to.tag is None else None
+        fields = (*headers, self.identity.server)
+        transaction.respond(build_response(request, status, to_tag=tag, headers=fields), now)
 
     def named(self, call_id: str, local_tag: str, remote_tag: str) -> Session | None:
         """The session that a Replaces means (RFC 3891 section 3)."""

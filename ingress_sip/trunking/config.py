@@ -148,21 +148,12 @@ class Trunk(_Frozen):
         default=("PCMA", "PCMU"), min_length=1
     )
     srtp: Literal["off", "allowed", "required"] = "off"
-    #: Sessions are refreshed at least so often, s (RFC 4028); 0 for no session timer.
-    session_timer_s: int = Field(default=1800, ge=0, le=86_400)
 
     @field_validator("options_s")
     @classmethod
     def _not_too_often(cls, value: float) -> float:
         if 0 < value < 5:
             raise ValueError("at least 5, or 0 for never")
-        return value
-
-    @field_validator("session_timer_s")
-    @classmethod
-    def _least_session(cls, value: int) -> int:
-        if 0 < value < 90:  # RFC 4028 section 4
-            raise ValueError("at least 90, or 0 for none")
         return value
 
     @property

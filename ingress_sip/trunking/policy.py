@@ -127,12 +127,17 @@ class Policy:
         user = self._digest.verify(request, source.host, now)
         return self.registrar.register(request, user, source, now)
 
+    @property
+    def is_silent(self) -> bool:
+        """Are strangers to find nobody here?"""
+        return self._unknown == "silent"
+
     def is_silent_to(self, request: Request, source: Hop, now: float) -> bool:
         """Is whoever asks this a stranger, whom nothing is to be answered?
 
         Not who may be asked for a password: `admit` and `register` see to these.
         """
-        if self._unknown != "silent" or self.addresses.trunks_at(source.host):
+        if not self.is_silent or self.addresses.trunks_at(source.host):
             return False
         claims = request.to if request.method == "REGISTER" else request.from_
         if self._digest is None:

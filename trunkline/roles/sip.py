@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
+from typing import Final
 
+from bus.bindings import Bindings
+from bus.broker import BusError
 from bus.dialling import Dialling
 from bus.pools import PoolWatch
 from bus.session import BusSession
 from bus.tasks import stop
+from bus.trunk_state import TrunkStates
 from ingress_sip.endpoint import EndpointConfig
 from ingress_sip.media_setup import MediaConfig, codecs_of
 from ingress_sip.sdp.security import MediaSecurity
@@ -20,11 +24,16 @@ from ingress_sip.sockets.resolver import Resolver
 from ingress_sip.sockets.tls import TlsError, TlsFiles
 from ingress_sip.sockets.transports import Listen
 from ingress_sip.trunking.config import Trunks
+from telemetry.log import get_logger
 from trunkline.agents_file import load_agents
 from trunkline.errors import UserError
 from trunkline.roles.running import Running, now_ms
 from trunkline.settings import Settings
 from trunkline.trunks_file import load_trunks
+
+_log = get_logger(__name__)
+#: Phones' bindings are kept on the bus so often, s.
+_KEEP_S: Final = 5.0
 
 
 def config_of(settings: Settings, trunks: Trunks) -> SipConfig:
@@ -70,6 +79,18 @@ def _rtp_host(listen: tuple[Listen, ...]) -> str:
     return hosts.pop() if len(hosts) == 1 else "0.0.0.0"  # noqa: S104
 
 
+async def _keep_bindings(server: SipServer, bindings: Bindings) -> None:
+    """Take up the phones that were registered before us, and keep ours for whoever comes after."""
+    try:
+        server.remember(*await bindings.load())
+    except (BusError, OSError, ValueError) as error:
+        _log.warning("sip.bindings_lost", error=str(error))
+    while True:
+        await asyncio.sleep(_KEEP_S)
+        with suppress(BusError, OSError):
+            await bindings.save(server.bindings())
+
+
 @asynccontextmanager
 async def start(settings: Settings, session: BusSession) -> AsyncIterator[Running]:
     agents = load_agents(settings.agents)
@@ -97,16 +118,24 @@ async def start(settings: Settings, session: BusSession) -> AsyncIterator[Runnin
         ) from error
     dialling = Dialling(session, lease_ms=settings.lease_ms)
     await dialling.serve(server.place, server.cancel)
-    telling = asyncio.create_task(server.tell_state(), name="trunk state")
+    listening = ",".join(str(listen) for listen in server.listening)
+    states = TrunkStates(session.redis)
+    telling = [
+        asyncio.create_task(states.keep_showing(session.name, server.lines), name="trunk states"),
+        asyncio.create_task(
+            _keep_bindings(server, Bindings(session.redis, listening)), name="bindings"
+        ),
+    ]
 
     async def drain() -> None:
         await dialling.drain()
         await server.drain()
 
     try:
-        listening = ",".join(str(listen) for listen in server.listening)
         yield Running({"sip": listening}, lambda: server.calls, drain)
     finally:
-        await stop(telling)
+        await stop(*telling)
+        with suppress(BusError):
+            await states.hide(session.name)
         await server.stop()
         await stop(watching)

@@ -75,7 +75,6 @@ PHONES = "phones:\n  realm: a\n  users:\n    - {name: bob, password_env: A}\n"
             "f.yaml:4: trunks[0].allow: '198.51.100.1/24' is no network (it has host bits set)",
         ),
         (TRUNK + "    options_s: 1\n", "f.yaml:4: trunks[0].options_s: at least 5, or 0"),
-        (TRUNK + "    session_timer_s: 10\n", "f.yaml:4: trunks[0].session_timer_s: at least 90"),
         (TRUNK + "    codecs: []\n", "f.yaml:4: trunks[0].codecs: add at least one"),
         (TRUNK + "    register: {}\n", "f.yaml:4: trunks[0].register: no such key; did you mean"),
         (
