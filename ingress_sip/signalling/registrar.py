@@ -65,6 +65,8 @@ class Registrar:
         if "Path" in request.headers:
             # RFC 3327 5.3: without it the phone could not be reached as its proxies want it.
             raise SipError(420, "Bad Extension", [("Unsupported", "path")])
+        if not isinstance(request.to.uri, SipUri):
+            raise SipError(400, "Address Of Record Is No SIP URI")  # RFC 4475, 3.3.4
         name = request.to.uri.user
         if name not in self._bindings:
             raise SipError(404, "Not Found")  # 10.3, 5
