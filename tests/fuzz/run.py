@@ -20,10 +20,13 @@ from random import Random
 
 from tests.fuzz.corpus import FINDS, seeds
 from tests.fuzz.mutate import mutated
-from tests.fuzz.targets import TARGETS
+from tests.fuzz.targets import TARGETS, credentials
 
 # Of a hundred inputs; a conversation counts as one, and costs as much as fifty.
-SHARES = {"sip": 40, "core": 26, "sdp": 14, "rtp": 12, "field": 7, "conversation": 1}
+SHARES = {
+    "sip": 30, "stream": 10, "core": 24, "sdp": 14, "rtp": 10, "field": 6, "digest": 5,
+    "conversation": 1,
+}  # fmt: skip
 ROUND = 1000  # inputs between two looks at the clock
 
 
@@ -56,8 +59,15 @@ def _pools() -> dict[str, tuple[bytes, ...]]:
     }
     return {
         "sip": all_seeds.sip, "core": all_seeds.sip, "conversation": all_seeds.sip,
+        "stream": (*streams(all_seeds.sip), b"\r\n\r\n"), "digest": tuple(credentials()),
         "field": tuple(sorted(fields)), "sdp": all_seeds.sdp, "rtp": all_seeds.rtp,
     }  # fmt: skip
+
+
+def streams(messages: tuple[bytes, ...]) -> list[bytes]:
+    """Three messages after each other, that say their lengths."""
+    framed = [data for data in messages if b"\nContent-Length:" in data]
+    return [b"".join(framed[at : at + 3]) for at in range(0, len(framed), 3)]
 
 
 def keep(name: str, data: bytes) -> str:

@@ -10,7 +10,9 @@ import struct
 import zlib
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
+from itertools import pairwise
 from random import Random
 
 from ingress_sip.rtp import rtcp, telephone_event
@@ -20,10 +22,19 @@ from ingress_sip.sdp.offer_answer import LocalMedia, answer
 from ingress_sip.sdp.session import SdpError, parse_sdp
 from ingress_sip.signalling.core import SipCore
 from ingress_sip.signalling.dialog import DialogId
+from ingress_sip.signalling.digest import (
+    Credentials,
+    DigestClient,
+    DigestServer,
+    new_key,
+    passwords,
+)
 from ingress_sip.signalling.errors import SipError
 from ingress_sip.signalling.fields import CSeq, NameAddr, Via
+from ingress_sip.signalling.headers import Headers
 from ingress_sip.signalling.message import Request
 from ingress_sip.signalling.parse import parse_datagram
+from ingress_sip.signalling.stream import StreamReader
 from ingress_sip.signalling.uri import parse_uri
 from tests.fuzz.sequences import PEER, SDP, new_core, request, run_out, sequence, serve
 
@@ -127,6 +138,69 @@ def rtp(data: bytes) -> None:
     assert not reader.pressed
 
 
+def stream(data: bytes) -> None:
+    """Messages out of a stream: however it is cut, the same come, and the same error at the end."""
+    random = Random(zlib.crc32(data))
+    whole = _framed([data])
+    cuts = sorted(random.randrange(len(data) + 1) for _ in range(random.choice((1, 2, 5, 40))))
+    pieces = [data[start:end] for start, end in pairwise([0, *cuts, len(data)])]
+    assert _framed(pieces) == whole
+    for message in whole[0]:
+        sip(message)
+
+
+def _framed(pieces: list[bytes]) -> tuple[list[bytes], int | None]:
+    """The messages and the status of the error that ended them."""
+    reader, found = StreamReader(), list[bytes]()
+    try:
+        for piece in pieces:
+            for each in reader.feed(piece):  # what came before an error counts
+                if isinstance(each, bytes):
+                    found.append(each)
+    except SipError as error:
+        return found, error.status
+    return found, None
+
+
+def digest(data: bytes) -> None:
+    """A challenge to us, and somebody's credentials."""
+    text = data.decode("utf-8", "surrogateescape").replace("\r", " ").replace("\n", " ")
+    client = DigestClient(Credentials("alice", "secret"), lambda: "cnonce")
+    for name in ("WWW-Authenticate", "Proxy-Authenticate"):
+        with suppress(SipError):
+            client.challenged(Headers([(name, text)]))
+    for value in client.headers("REGISTER", "sip:a", b""):
+        assert "\n" not in value[1]
+    asked = replace(_REGISTER, headers=Headers([*_REGISTER.headers, ("Authorization", text)]))
+    with suppress(SipError):
+        _SERVER.verify(asked, PEER.host, 1.0)
+        raise AssertionError("let in")
+
+
+def _register() -> Request:
+    message = parse_datagram(request("REGISTER"))
+    assert isinstance(message, Request)
+    return message
+
+
+_REGISTER = _register()
+_SERVER = DigestServer(
+    "example.com",
+    passwords("example.com", [("alice", "another")]),
+    key=new_key(lambda: "key"),
+    tokens=lambda: "token",
+)
+
+
+def credentials() -> list[bytes]:
+    """Real challenges, and answers to them that are wrong by the password alone."""
+    challenges = _SERVER.challenge(PEER.host, 0.0)
+    client = DigestClient(Credentials("alice", "secret"), lambda: "cnonce")
+    assert client.challenged(Headers(challenges))
+    answers = client.headers("REGISTER", str(_REGISTER.uri), b"")
+    return [value.encode() for _, value in (*challenges, *answers)]
+
+
 def _stage(*steps: Callable[[SipCore], None]) -> Callable[[], SipCore]:
     def begin() -> SipCore:
         agent = new_core()
@@ -174,5 +248,6 @@ _STAGES = (
 
 
 TARGETS: dict[str, Target] = {
-    "sip": sip, "field": field, "core": core, "conversation": conversation, "sdp": sdp, "rtp": rtp,
+    "sip": sip, "stream": stream, "field": field, "digest": digest, "core": core,
+    "conversation": conversation, "sdp": sdp, "rtp": rtp,
 }  # fmt: skip

@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.fuzz.corpus import FINDS, seeds
-from tests.fuzz.run import SHARES, fuzz
+from tests.fuzz.run import SHARES, fuzz, streams
 from tests.fuzz.sequences import sequence
-from tests.fuzz.targets import TARGETS
+from tests.fuzz.targets import TARGETS, credentials
 
 
 def test_finds_stay_mended() -> None:
@@ -27,6 +27,7 @@ def test_fresh_inputs_find_nothing() -> None:
 def test_real_messages_are_no_finds() -> None:
     real = seeds()
     pools = {"sip": real.sip, "core": real.sip, "field": real.sip, "sdp": real.sdp, "rtp": real.rtp}
+    pools |= {"stream": tuple(streams(real.sip)), "digest": tuple(credentials())}
     for name, pool in pools.items():
         assert pool
         for data in pool:

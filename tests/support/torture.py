@@ -16,11 +16,13 @@ from ingress_sip.sdp.offer_answer import LocalMedia
 from ingress_sip.sdp.offer_answer import answer as answer_to
 from ingress_sip.sdp.session import SdpError, parse_sdp
 from ingress_sip.signalling.core import SipCore
+from ingress_sip.signalling.errors import SipError
 from ingress_sip.signalling.events import InviteReceived
 from ingress_sip.signalling.fields import NameAddr, Via
 from ingress_sip.signalling.headers import Headers
 from ingress_sip.signalling.message import Message, Request
 from ingress_sip.signalling.parse import parse_datagram
+from ingress_sip.signalling.registrar import Registrar
 from ingress_sip.signalling.routing import Hop
 from ingress_sip.signalling.uri import SipUri
 
@@ -37,6 +39,7 @@ class Torture:
     parsed: dict[str, object]
     status: int | None
     headers: dict[str, str]
+    registrar: list[str] | int | None
 
 
 def torture_messages(folder: Path) -> list[Torture]:
@@ -52,6 +55,7 @@ def torture_messages(folder: Path) -> list[Torture]:
             entry.get("parsed", {}),
             entry.get("answer"),
             entry.get("with", {}),
+            entry.get("registrar"),
         )
         for name, entry in expected.items()
     ]
@@ -149,6 +153,20 @@ def check(torture: Torture, source: Hop) -> None:
         if isinstance(message, Request):
             _check_mirror(message, answer, source)
     _check_end(core)
+
+
+def register(torture: Torture, source: Hop) -> list[str] | int:
+    """What a registrar that has the user makes of it: where they are reached, or a status."""
+    request = parse_datagram(torture.data)
+    assert isinstance(request, Request)
+    user = request.to.uri.user
+    registrar = Registrar([user])
+    try:
+        registrar.register(request, user, source, 0.0)
+    except SipError as error:
+        assert registrar.bindings(user, 0.0) == ()
+        return error.status
+    return sorted(str(binding.contact) for binding in registrar.bindings(user, 0.0))
 
 
 def _check_mirror(request: Request, answer: Answer, source: Hop) -> None:
