@@ -61,10 +61,10 @@ class Via:
         """
         sent_by, semicolon, params = text.partition(",")[0].partition(";")
         via = cls.parse(sent_by)
-        found = _WAY_BACK_RE.findall(semicolon + params)
-        return replace(
-            via, params=Parameters(tuple((name, value or None) for name, value in found))
-        )
+        found: dict[str, str | None] = {}
+        for name, value in _WAY_BACK_RE.findall(semicolon + params):
+            found.setdefault(name.lower(), value or None)
+        return replace(via, params=Parameters(tuple(found.items())))
 
     @property
     def branch(self) -> str | None:

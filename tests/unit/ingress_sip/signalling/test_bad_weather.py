@@ -76,8 +76,11 @@ def check_end(party: Party, plan: Plan) -> None:
         calls.setdefault(getattr(event, "dialog", None), []).append(event)
     for events in calls.values():
         ends = [event for event in events if isinstance(event, ENDS)]
-        if plan.refuse and isinstance(events[0], InviteReceived) and not ends:
-            continue  # what its user refused needs no telling
+        incoming = isinstance(events[0], InviteReceived)
+        if incoming and not ends and (plan.refuse or plan.early):
+            # What its user refused needs no telling; also where hanging up overtook an answer that
+            # waited for a PRACK.
+            continue
         if [type(event) for event in ends] == [CallRefused, ByeAnswered]:
             ends = ends[
                 1:

@@ -250,8 +250,9 @@ def test_display_names() -> None:
     ("text", "read"),
     [
         ("SIP/2.0/UDP 192.0.2.15;;,;,,", "SIP/2.0/UDP 192.0.2.15"),
-        ('SIP/2.0/UDP a:62;="y;Branch = z9hG4bK1;rport', "SIP/2.0/UDP a:62;Branch=z9hG4bK1;rport"),
+        ('SIP/2.0/UDP a:62;="y;Branch = z9hG4bK1;rport', "SIP/2.0/UDP a:62;branch=z9hG4bK1;rport"),
         ("SIP/2.0/UDP a;branch=z9hG4bK1\x00;rport=<", "SIP/2.0/UDP a;branch=z9hG4bK1;rport"),
+        ("SIP/2.0/UDP a" + ";branch=z9hG4bK1" * 300, "SIP/2.0/UDP a;branch=z9hG4bK1"),
     ],
 )  # fmt: skip
 def test_what_can_be_read_of_a_malformed_via(text: str, read: str) -> None:
