@@ -74,7 +74,7 @@ class Carrier(Protocol):
         """Put the caller through to `target`: a number, or a sip: or tel: URI.
 
         Never blocks. What comes of it is told by `Leg.transfer_progressed`, and in the end, once,
-        by `Leg.action_done`: at once where the carrier cannot do it, within three minutes in any case.
+        by `Leg.action_done`: at once where the carrier cannot do it, within three minutes always.
         After a transfer that was done the carrier ends the call (Ending.TRANSFERRED); after one
         that failed the caller is heard again.
         """
