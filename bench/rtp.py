@@ -3,7 +3,8 @@
     .venv/bin/python bench/rtp.py [--profile]
 
 A hundred `RtpSession`s, each with a packet in, a frame heard and a frame said every 20 ms of a
-clock of ours. Real speech both ways, 5 ms of jitter. The share is of one core, at 50 ticks a second.
+clock of ours. Real speech both ways, 5 ms of jitter. The share is of one core, at 50 ticks a
+second.
 """
 
 from __future__ import annotations

@@ -140,8 +140,10 @@ class SipCall:
 
 def _parameters(media: Negotiated) -> MediaParameters:
     encoding, events = Encoding(media.codec.name), media.event_payload_type
+    host, port = media.remote
     return MediaParameters(
         remote=media.remote,
+        remote_rtcp=(host, port + 1),
         encoding=encoding,
         payload_type=media.payload_type,
         ptime_ms=media.ptime,
