@@ -18,7 +18,7 @@ def media_parameters(agreed: Negotiated) -> MediaParameters:
         receives={number: Encoding(codec.name) for number, codec in agreed.receive},
         event_clocks={event.payload_type: event.clock_rate for event in agreed.receive_events},
         event_format=EventFormat(events.payload_type, events.clock_rate) if events else None,
-        remote_rtcp=agreed.rtcp_remote or ("", 0),
+        remote_rtcp=agreed.rtcp_remote,
         rtcp_mux=agreed.rtcp_mux,
         sending=agreed.direction.sends,
         hearing=agreed.direction.receives,

@@ -6,7 +6,7 @@ is the telephone band of the bus, encoded at 8000 Hz as it is, with in-band erro
 peers who can use it. FFmpeg gives no access to the error correction in what comes in: lost packets
 are concealed like those of any codec.
 
-A 20 ms frame takes 30 us to decode, resampling included, and 90 us to encode. Decoding holds back
+A 20 ms frame takes 30 us to decode, resampling included, and 45 us to encode. Decoding holds back
 2 ms of the audio, encoding 6.4 ms.
 """
 
@@ -31,6 +31,7 @@ _OPTIONS: Final = {
     "b": "20000",  # of the narrow band, with room for the error correction
     "fec": "1",
     "packet_loss": "5",  # per cent: how much of the rate goes into it
+    "compression_level": "0",  # half the CPU of 10, and no worse by PESQ (4.43, 4.40) at this rate
 }
 
 

@@ -29,11 +29,14 @@ class Destination:
         self._ours = ours
         self._rtp: Address | None = None
         self._rtcp: Address | None = None
+        self._reports = False
         self._since_ms = 0.0
 
-    def announce(self, rtp: Address, rtcp: Address, now_ms: float) -> None:
-        """The peer's SDP says so, from now on."""
-        self._rtp, self._rtcp = self._reachable(rtp), self._reachable(rtcp)
+    def announce(self, rtp: Address, rtcp: Address | None, now_ms: float) -> None:
+        """The peer's SDP says so, from now on. `rtcp` is None where it wants none."""
+        self._rtp = self._reachable(rtp)
+        self._rtcp = None if rtcp is None else self._reachable(rtcp)
+        self._reports = rtcp is not None
         self._since_ms = now_ms
 
     def signalled_from(self, host: str) -> None:
@@ -52,7 +55,7 @@ class Destination:
         self, source: Address | None, rtcp_source: Address | None, now_ms: float
     ) -> Address | None:
         """Where RTCP goes, on a port of its own. `rtcp_source` is where the peer's comes from."""
-        if rtcp_source is not None:
+        if rtcp_source is not None or not self._reports:
             return rtcp_source
         if source is None or source == self._rtp:
             return self._announced(self._rtcp, now_ms) if source is None else self._rtcp

@@ -18,8 +18,8 @@ class Packetizer:
     """Makes the payloads of one stream."""
 
     def __init__(self, encoding: Encoding, ptime_ms: int) -> None:
-        """`ptime_ms` is 10, 20, 30, 40 or 60; Opus, which has no frames of 30, sends 20 then."""
-        if encoding is Encoding.OPUS and ptime_ms not in FRAMES_MS:
+        """`ptime_ms` is 10, 20, 30, 40 or 60; Opus has no frames of 30. 20 for anything else."""
+        if ptime_ms not in FRAMES_MS and (ptime_ms != 30 or encoding is Encoding.OPUS):
             ptime_ms = FRAME_MS
         self.samples = samples_in(ptime_ms)
         """The length of a payload, at 8000 Hz."""

@@ -33,7 +33,7 @@ class MediaParameters:
     event_clocks: Mapping[int, int] = field(default_factory=dict)
     #: How keys are sent; None: as tones, for the peer knows no telephone-event.
     event_format: EventFormat | None = None
-    #: Where it receives RTCP, if not on the port after RTP's (RFC 3605).
+    #: Where it receives RTCP, by default on the port after RTP's (RFC 3605); None: nowhere.
     remote_rtcp: Address | None = None
     #: RTCP comes and goes on the port of RTP (RFC 5761).
     rtcp_mux: bool = False
@@ -42,9 +42,6 @@ class MediaParameters:
     hearing: bool = True
 
     @property
-    def rtcp_address(self) -> Address:
+    def rtcp_address(self) -> Address | None:
         """Where the peer receives RTCP, as far as SDP says."""
-        if self.rtcp_mux:
-            return self.remote
-        host, port = self.remote
-        return self.remote_rtcp or (host, port + 1 if port else 0)
+        return self.remote if self.rtcp_mux else self.remote_rtcp

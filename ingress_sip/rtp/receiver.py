@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import Enum, auto
 from typing import Final, NamedTuple
 
 from ingress_sip.rtp.jitter import Frame, JitterBuffer, JitterCounters, Missing
 from ingress_sip.rtp.keys import Keys
-from ingress_sip.rtp.packet import RtpError, parse
+from ingress_sip.rtp.packet import RtpError, RtpPacket, parse
 from ingress_sip.rtp.parameters import MediaParameters
 from ingress_sip.rtp.plc import Concealer
 from ingress_sip.rtp.quality import burst_ratio, mean_opinion_score, r_factor
@@ -17,7 +18,7 @@ from ingress_sip.rtp.source import Address, SourceLock
 from ingress_sip.rtp.telephone_event import Digit
 from media.codec import Decoder, PayloadError
 from media.encoding import Encoding
-from media.frames import FRAME_MS, SAMPLE_RATE, SILENCE, Codec
+from media.frames import FRAME_MS, SILENCE, Codec
 from media.g711 import pcm_to_ulaw
 from media.vad import EnergyVad
 
@@ -71,6 +72,12 @@ class StreamQuality(NamedTuple):
     peer: PeerView | None = None
 
 
+class _Coding(NamedTuple):
+    encoding: Encoding
+    decoder: Decoder
+    clock_rate: int  # Hz
+
+
 class RtpReceiver:
     """Parses, checks the source, reads keys, buffers, conceals.
 
@@ -94,9 +101,12 @@ class RtpReceiver:
         """Packets from a source that is not the call's."""
         self.reception: Reception | None = None
         """RFC 3550 statistics of the present SSRC, for RTCP."""
-        self._parameters = parameters
-        self._encoding: Encoding | None = None
-        self._decoders: dict[Encoding, Decoder] = {}
+        self._codings: dict[int, _Coding] = {}  # by payload type
+        self._coding: _Coding | None = None
+        """What came last."""
+        self._known: dict[Encoding, _Coding] = {}
+        self._event_clocks: Mapping[int, int] = {}
+        self._learn(parameters)
         self._lock = SourceLock(parameters.remote, signalling)
         self._vad = EnergyVad()
         self._jitter = JitterBuffer(quiet=self._is_quiet)
@@ -120,7 +130,7 @@ class RtpReceiver:
 
     def renegotiate(self, parameters: MediaParameters) -> None:
         """Take the outcome of another offer/answer. What is buffered is still played."""
-        self._parameters = parameters
+        self._learn(parameters)
         self._lock.announce(parameters.remote)
 
     def alive(self, source: Address, arrival_ms: float) -> None:
@@ -136,26 +146,22 @@ class RtpReceiver:
         `proven`: the datagram was authenticated, so its source is the peer.
         """
         packet = parse(datagram)
-        encoding = self._parameters.receives.get(packet.payload_type)
-        event_clock = self._parameters.event_clocks.get(packet.payload_type)
-        if encoding is None and event_clock is None and packet.payload_type != COMFORT_NOISE:
+        coding = self._codings.get(packet.payload_type) or self._meet(packet.payload_type)
+        if coding is not None:
+            if not self._admits(packet, source, arrival_ms, coding.clock_rate, proven=proven):
+                return ()
+            self._coding = coding
+            try:
+                self._jitter.push(packet, arrival_ms, coding.decoder, coding.clock_rate)
+            except PayloadError as error:
+                raise RtpError(str(error)) from error
+            return ()
+        event_clock = self._event_clocks.get(packet.payload_type)
+        if event_clock is None and packet.payload_type != COMFORT_NOISE:
             self.ignored += 1
             self._lock.alive(source, arrival_ms)
             return ()
-        if not self._lock.admits(packet, source, arrival_ms, proven=proven):
-            self.foreign += 1
-            return ()
-        clock_rate = encoding.clock_rate if encoding else event_clock or SAMPLE_RATE
-        reception = self.reception
-        if reception is None or reception.ssrc != packet.ssrc:
-            reception = self.reception = Reception(packet.ssrc)
-        reception.push(packet, arrival_ms, clock_rate, timed=event_clock is None)
-        if encoding is not None:
-            self._encoding = encoding
-            try:
-                self._jitter.push(packet, arrival_ms, self._decoder(encoding), clock_rate)
-            except PayloadError as error:
-                raise RtpError(str(error)) from error
+        if not self._admits(packet, source, arrival_ms, None, proven=proven):
             return ()
         self._jitter.skip(packet)
         if event_clock is None:
@@ -200,13 +206,42 @@ class RtpReceiver:
             delay_ms=delay_ms,
             r_factor=r,
             mos=mean_opinion_score(r),
-            codec=self._encoding.value if self._encoding else "",
+            codec=self._coding.encoding.value if self._coding else "",
         )
 
-    def _decoder(self, encoding: Encoding) -> Decoder:
-        if encoding not in self._decoders:
-            self._decoders[encoding] = encoding.decoder()
-        return self._decoders[encoding]
+    def _learn(self, parameters: MediaParameters) -> None:
+        self._parameters = parameters
+        self._codings = {}
+        self._event_clocks = parameters.event_clocks
+
+    def _meet(self, payload_type: int) -> _Coding | None:
+        """How that payload type is read. Most calls use one of those that they agreed on."""
+        encoding = self._parameters.receives.get(payload_type)
+        if encoding is None:
+            return None
+        if encoding not in self._known:
+            self._known[encoding] = _Coding(encoding, encoding.decoder(), encoding.clock_rate)
+        self._codings[payload_type] = self._known[encoding]
+        return self._known[encoding]
+
+    def _admits(
+        self,
+        packet: RtpPacket,
+        source: Address,
+        arrival_ms: float,
+        clock_rate: int | None,
+        *,
+        proven: bool,
+    ) -> bool:
+        """Whether the packet is the call's; counts it. Without a clock it says nothing of time."""
+        if not self._lock.admits(packet, source, arrival_ms, proven=proven):
+            self.foreign += 1
+            return False
+        reception = self.reception
+        if reception is None or reception.ssrc != packet.ssrc:
+            reception = self.reception = Reception(packet.ssrc)
+        reception.push(packet, arrival_ms, clock_rate)
+        return True
 
     def _is_quiet(self, pcm: bytes) -> bool:
         return not self._vad.is_speech(pcm)

@@ -24,17 +24,12 @@ class Reception:
         self._sender_report: tuple[int, int] | None = None  # LSR, arrival in 1/65536 s
 
     def push(
-        self,
-        packet: RtpPacket,
-        arrival_ms: float,
-        clock_rate: int = SAMPLE_RATE,
-        *,
-        timed: bool = True,
+        self, packet: RtpPacket, arrival_ms: float, clock_rate: int | None = SAMPLE_RATE
     ) -> None:
         """Count a packet of this source, whose timestamp counts at `clock_rate` Hz.
 
-        `timed` is False for a telephone event: its timestamp is the start of the key's press and
-        says nothing of the network.
+        None for a telephone event, whose timestamp is the start of the key's press and says
+        nothing of the network, and for comfort noise, whose sender takes its time.
         """
         if self._counter is None:
             self._counter = SequenceCounter(packet.sequence)
@@ -45,7 +40,7 @@ class Reception:
             self.received = self._received_before = self._expected_before = 0
             self._last = None
         self.received += 1
-        if not timed:
+        if clock_rate is None:
             return
         if clock_rate != self._clock_rate:
             # RFC 7160 section 4.3: no difference of timestamps across a change of their clock.

@@ -134,7 +134,9 @@ class Reception:
         if fields is None:
             raise SipError(405, "Method Not Allowed", [("Allow", ", ".join(ALLOW))])
         # It has had its effect, and used up its nonce count: its repetition is not to do so again.
-        self._sessions.take(request, source, 200, now, headers=fields)
+        self._sessions.take(
+            request, source, 200, now, headers=(*fields, self._sessions.identity.server)
+        )
 
     # In calls
 

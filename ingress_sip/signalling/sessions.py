@@ -138,8 +138,8 @@ class Sessions:
         destination = response_destination(request.via, source)
         transaction = self.transactions.accept_request(request, destination)
         tag = self.identity.tokens() if request.to.tag is None else None
-        fields = (*headers, self.identity.server)
-        transaction.respond(build_response(request, status, to_tag=tag, headers=fields), now)
+        response = build_response(request, status, to_tag=tag, headers=headers)
+        transaction.respond(response, now)
 
     def named(self, call_id: str, local_tag: str, remote_tag: str) -> Session | None:
         """The session that a Replaces means (RFC 3891 section 3)."""

@@ -59,3 +59,5 @@ def test_reports_follow_the_audio() -> None:
     assert made.rtcp(RTP, None, 0.0) == RTCP
     assert made.rtcp(("203.0.113.9", 5000), None, 0.0) == ("203.0.113.9", 5001)
     assert made.rtcp(RTP, (PHONE, 7), 0.0) == (PHONE, 7)
+    made.announce(RTP, None, 0.0)
+    assert made.rtcp(RTP, None, 0.0) is None

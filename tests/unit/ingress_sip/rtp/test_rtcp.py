@@ -138,7 +138,7 @@ def test_jitter_is_that_of_appendix_a8() -> None:
 def test_a_held_key_is_no_jitter() -> None:
     reception = Reception(9)
     for sequence in range(50):
-        reception.push(packet(sequence, timestamp=0), sequence * 20.0, timed=False)
+        reception.push(packet(sequence, timestamp=0), sequence * 20.0, clock_rate=None)
     assert (reception.jitter_ms, reception.received) == (0.0, 50)
 
 

@@ -32,6 +32,7 @@ EPOCH_MS = 1.7e12
 def agreed(encoding: Encoding = Encoding.PCMU, **changes: object) -> MediaParameters:
     parameters = MediaParameters(
         remote=BOB,
+        remote_rtcp=(BOB[0], BOB[1] + 1),
         encoding=encoding,
         payload_type=96,
         receives={96: encoding},
@@ -58,7 +59,8 @@ class Line:
 
     def __init__(self, parameters: MediaParameters, delay_ms: float = 0.0) -> None:
         self.alice = session(parameters, ALICE, 1)
-        self.bob = session(replace(parameters, remote=ALICE), BOB, 2)
+        theirs = replace(parameters, remote=ALICE, remote_rtcp=(ALICE[0], ALICE[1] + 1))
+        self.bob = session(theirs, BOB, 2)
         self.delay_ms = delay_ms
         self.now = 0.0
         self.heard: list[HeardFrame] = []
@@ -231,6 +233,14 @@ def test_a_peer_who_moves_is_followed_by_the_reports() -> None:
     assert len(alice.outgoing) == 3
 
 
+def test_a_peer_that_wants_no_reports_gets_none() -> None:
+    alice = session(agreed(remote_rtcp=None), ALICE)
+    alice.rtp_received(build(RtpPacket(96, 1, 0, 9, bytes(160))), BOB, 0.0)
+    alice.say(None, 0.0)
+    alice.tick(6000.0)
+    assert [is_rtcp for _, _, is_rtcp in alice.outgoing] == [False]
+
+
 def test_muxed_reports_share_the_port() -> None:
     alice = session(agreed(rtcp_mux=True), ALICE)
     alice.rtp_received(build(RtpPacket(96, 1, 0, 9, bytes(160))), BOB, 0.0)
@@ -289,7 +299,8 @@ def test_a_forged_packet_moves_nothing_and_a_proven_one_does_at_once() -> None:
 
 
 def test_protected_reports_are_protected() -> None:
-    alice, bob = session(agreed(), ALICE), session(agreed(remote=ALICE), BOB, 2)
+    theirs = agreed(remote=ALICE, remote_rtcp=(ALICE[0], ALICE[1] + 1))
+    alice, bob = session(agreed(), ALICE), session(theirs, BOB, 2)
     alice.protection = bob.protection = Seal(b"key")
     for tick in range(300):
         now = tick * 20.0
