@@ -51,7 +51,8 @@ METHODS = (
     "INVITE", "ACK", "BYE", "CANCEL", "INFO", "UPDATE", "PRACK", "REFER", "NOTIFY", "OPTIONS",
 )  # fmt: skip
 STATUSES = (
-    100, 180, 183, 200, 200, 200, 200, 200, 202, 302, 401, 405, 407, 408, 422, 481, 486, 487, 491, 500, 503,
+    100, 180, 183, 200, 200, 200, 200, 200, 202, 302,
+    401, 405, 407, 408, 422, 481, 486, 487, 491, 500, 503,
 )  # fmt: skip
 _LIES = st.lists(
     st.sampled_from([
