@@ -115,7 +115,9 @@ class Calling:
                 session.agreed.add(fork.id.remote_tag)
             rack = f"{rseq} {request.cseq.number} INVITE"
             self._sessions.ask(session, "PRACK", now, extra=(("RAck", rack),), dialog=fork)
-        self._sessions.tell(CallProgress(session.name, response.status, response.reason, body))
+        if not outward.cancelled:
+            progress = CallProgress(session.name, response.status, response.reason, body)
+            self._sessions.tell(progress)
 
     def _fork(
         self, session: Session, request: Request, response: Response, source: Hop

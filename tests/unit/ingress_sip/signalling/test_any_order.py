@@ -6,6 +6,7 @@ passed, nothing is left of them.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from itertools import count
 
@@ -50,9 +51,10 @@ METHODS = (
     "INVITE", "ACK", "BYE", "CANCEL", "INFO", "UPDATE", "PRACK", "REFER", "NOTIFY", "OPTIONS",
 )  # fmt: skip
 STATUSES = (
-    100, 180, 183, 200, 200, 202, 302, 401, 405, 407, 408, 422, 481, 486, 487, 491, 500, 503,
+    100, 180, 183, 200, 200, 200, 200, 200, 202, 302,
+    401, 405, 407, 408, 422, 481, 486, 487, 491, 500, 503,
 )  # fmt: skip
-LIES = st.lists(
+_LIES = st.lists(
     st.sampled_from([
         "Require: 100rel", "Require: 100rel,,@", "Supported: 100rel, timer", "Supported: <",
         "RSeq: 1", "RSeq: 2", "RSeq: -1", "RAck: 1 1 INVITE", "RAck: 1 2 INVITE", "RAck: x",
@@ -67,8 +69,9 @@ LIES = st.lists(
         "Subscription-State: terminated", "Content-Type: application/dtmf", "Info-Package: x",
         "Replaces: c1@peer;to-tag=token1;from-tag=bob", "Expires: 3", "Retry-After: 0",
     ]),
-    max_size=4,
+    max_size=3,
 )  # fmt: skip
+LIES = st.one_of(st.just([]), _LIES)
 BODIES = st.sampled_from([b"", SDP, b"SIP/2.0 180 Ringing\r\n", b"SIP/2.0 200 OK\r\n", b"\xff"])
 TAGS = st.sampled_from(["bob", "bob", "carol", ""])
 
@@ -87,11 +90,13 @@ class AnyOrder(RuleBasedStateMachine):
         self.asked: list[Request] = []  # by the core
         self.said: list[bytes] = []  # by the peer
         self.calls: list[DialogId] = []
+        self.cseqs = Counter[str]()
         self.dialogs: list[tuple[str, NameAddr, NameAddr]] = []  # Call-ID, the peer, we
         self.over: dict[DialogId, tuple[type, ...]] = {}  # what may still be heard of it
 
     # The user
 
+    @precondition(lambda self: len(self.calls) < 4)  # or there would be nothing else
     @rule(hops=st.permutations(HOPS), credentials=st.booleans(), large=st.booleans())
     def call(self, hops: list[Hop], credentials: bool, large: bool) -> None:
         digest = (
@@ -126,12 +131,12 @@ class AnyOrder(RuleBasedStateMachine):
         ]),
     )  # fmt: skip
     def act(self, data: st.DataObject, act: Callable[[SipCore, DialogId, float], bool]) -> None:
-        act(self.core, data.draw(st.sampled_from(self.calls)), self.now)
+        act(self.core, data.draw(st.sampled_from(self.calls[-3:])), self.now)
 
     @precondition(lambda self: self.calls)
     @rule(data=st.data())
     def hang_up(self, data: st.DataObject) -> None:
-        self.end(data.draw(st.sampled_from(self.calls)))
+        self.end(data.draw(st.sampled_from(self.calls[-3:])))
 
     def end(self, name: DialogId) -> None:
         if self.core.hang_up(name, self.now):
@@ -139,17 +144,34 @@ class AnyOrder(RuleBasedStateMachine):
 
     # The peer
 
+    @precondition(lambda self: len(self.calls) < 4)
     @rule(lies=LIES, body=BODIES)
     def new_call(self, lies: list[str], body: bytes) -> None:
         dialog = (f"c{next(self.numbers)}@peer", BOB.tagged("bob"), NameAddr(BOB.uri))
         self.say_request("INVITE", dialog, 1, lies, body)
+
+    @precondition(lambda self: len(self.calls) < 4)
+    @rule(ours=st.booleans(), lies=LIES)
+    def settle(self, ours: bool, lies: list[str]) -> None:
+        """A call is answered, as calls are."""
+        if ours:
+            self.call([UDP], credentials=True, large=False)
+            self.look()
+            asked = self.asked[-1]
+            self.say("SIP/2.0 200 OK", asked, asked.to.tagged("bob"), lies, SDP)
+        else:
+            self.new_call([], SDP)
+            self.look()
+            self.core.accept(self.calls[-1], SDP, self.now)
+            self.look()
+            self.say_request("ACK", self.dialogs[-1], 1, lies, b"")
 
     @precondition(lambda self: self.asked)
     @rule(data=st.data(), status=st.sampled_from(STATUSES), tag=TAGS, lies=LIES, body=BODIES)
     def answer(
         self, data: st.DataObject, status: int, tag: str, lies: list[str], body: bytes
     ) -> None:
-        asked = data.draw(st.sampled_from(self.asked[-6:]))
+        asked = data.draw(st.sampled_from(self.asked[-4:]))
         to = asked.to if asked.to.tag or not tag else asked.to.tagged(tag)
         self.say(f"SIP/2.0 {status} Whatever", asked, to, lies, body)
 
@@ -157,21 +179,23 @@ class AnyOrder(RuleBasedStateMachine):
     @rule(
         data=st.data(),
         method=st.sampled_from(METHODS),
-        cseq=st.integers(1, 6),
+        step=st.sampled_from([1, 1, 1, 1, 0, -1]),
         lies=LIES,
         body=BODIES,
     )
     def request(
-        self, data: st.DataObject, method: str, cseq: int, lies: list[str], body: bytes
+        self, data: st.DataObject, method: str, step: int, lies: list[str], body: bytes
     ) -> None:
-        self.say_request(method, data.draw(st.sampled_from(self.dialogs)), cseq, lies, body)
+        dialog = data.draw(st.sampled_from(self.dialogs[-5:]))
+        self.cseqs[dialog[0]] += step
+        self.say_request(method, dialog, max(1, self.cseqs[dialog[0]]), lies, body)
 
     @precondition(lambda self: self.said)
     @rule(data=st.data())
     def again(self, data: st.DataObject) -> None:
         self.core.receive(data.draw(st.sampled_from(self.said[-8:])), UDP, self.now)
 
-    @rule(hop=st.sampled_from(HOPS))
+    @rule(hop=st.sampled_from(HOPS[1:]))
     def cannot_be_sent(self, hop: Hop) -> None:
         self.core.transport_failed(hop, self.now)
 
@@ -256,5 +280,5 @@ class AnyOrder(RuleBasedStateMachine):
         assert core._incoming._unacknowledged == {}
 
 
-AnyOrder.TestCase.settings = settings(max_examples=60, stateful_step_count=40)
+AnyOrder.TestCase.settings = settings(max_examples=60, stateful_step_count=30)
 TestAnyOrder = AnyOrder.TestCase
