@@ -72,6 +72,7 @@ class SipEndpoint:
             config.listen,
             receive=self._received,
             failed=self._failed,
+            closed=self._failed,
             in_use=self._in_use,
             tls=config.tls,
         )

@@ -35,7 +35,7 @@ from ingress_sip.admission import (
 from ingress_sip.call import SipCall
 from ingress_sip.endpoint import EndpointConfig, SipEndpoint
 from ingress_sip.holding import Holding
-from ingress_sip.limits import Allowance, SourceLimits
+from ingress_sip.limits import SourceLimits, unlimited
 from ingress_sip.live import LiveCalls
 from ingress_sip.media_setup import MediaConfig, MediaSetup
 from ingress_sip.outbound import Outbound
@@ -80,10 +80,7 @@ class SipConfig:
     rtp_last: int
     media: MediaConfig = field(default_factory=MediaConfig)
     trunks: Trunks = OPEN
-    #: Messages a second that one source may send that is neither a trunk nor this machine, and
-    #: how many of them may begin something.
-    messages_per_s: float = 50.0
-    beginnings_per_s: float = 10.0
+    limits: SourceLimits = field(default_factory=unlimited)
     max_calls: int = 200
     #: A call is ended after so long, s.
     max_call_s: float = 3600.0
@@ -123,16 +120,7 @@ class SipServer:
             pools=around.pools,
         )
         self._policy = Policy(config.trunks, around.secret, _token)
-        self._limits = SourceLimits(
-            Allowance(config.messages_per_s, 4 * config.messages_per_s),
-            Allowance(config.beginnings_per_s, 4 * config.beginnings_per_s),
-            # A proxy on this machine speaks for many, and nobody forges its address from outside.
-            trusted=(
-                "127.0.0.0/8",
-                "::1",
-                *(str(n) for t in config.trunks.trunks for n in t.allow),
-            ),
-        )
+        self._limits = config.limits
         self._admission = Admission(
             agents,
             self._policy,

@@ -78,7 +78,9 @@ class MediaStream:
                 parameters,
                 Identity(
                     ssrc=secrets.randbits(32),
-                    sequence=secrets.randbits(15),  # RFC 3711 3.3.1: no wrap before the peer has heard us
+                    sequence=secrets.randbits(
+                        15
+                    ),  # RFC 3711 3.3.1: no wrap before the peer has heard us
                     timestamp=secrets.randbits(32),
                     cname=secrets.token_urlsafe(12),
                 ),

@@ -122,12 +122,15 @@ class Clients:
             self.cancel(asking, (), now)
 
     def on_transport_failure(self, hop: Hop, now: float) -> None:
-        """What was sent there did not leave (8.1.3.1, 17.1.4)."""
+        """What was sent there did not leave, or its connection is gone (8.1.3.1, 17.1.4).
+
+        Who rings already may answer on a connection of its own (18.2.2).
+        """
         # An INVITE that was answered lives on, for 2xx that come again (RFC 6026 7.2).
         waiting = [
             key
             for key, asking in self._asking.items()
-            if asking.hop == hop and not self._transactions.is_answered(key)
+            if asking.hop.leads_to(hop) and not (asking.rung or self._transactions.is_answered(key))
         ]
         for key in waiting:
             self._transactions.drop_client(key)

@@ -41,6 +41,11 @@ class Hop(NamedTuple):
     flow: int = 0
     name: str = ""
 
+    def leads_to(self, other: Hop) -> bool:
+        """Is it the same place, and, where both name one, the same flow?"""
+        same = self[:3] == other[:3]
+        return same and (not self.flow or not other.flow or self.flow == other.flow)
+
     def __str__(self) -> str:
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"{self.transport}:{host}:{self.port}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import resource
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from typing import Final
@@ -18,41 +19,35 @@ from ingress_sip.endpoint import EndpointConfig
 from ingress_sip.media_setup import MediaConfig, codecs_of
 from ingress_sip.sdp.security import MediaSecurity
 from ingress_sip.server import SipConfig, SipServer, Surroundings
-from ingress_sip.signalling.routing import Transport
 from ingress_sip.signalling.session_timer import TimerPolicy
+from ingress_sip.sockets.binding import Listen
 from ingress_sip.sockets.resolver import Resolver
-from ingress_sip.sockets.tls import TlsError, TlsFiles
-from ingress_sip.sockets.transports import Listen
+from ingress_sip.sockets.tls import TlsError
 from ingress_sip.trunking.config import Trunks
 from telemetry.log import get_logger
 from trunkline.agents_file import load_agents
 from trunkline.errors import UserError
 from trunkline.roles.running import Running, now_ms
 from trunkline.settings import Settings
+from trunkline.sip_listeners import listeners, source_limits, tls_files
 from trunkline.trunks_file import load_trunks
 
 _log = get_logger(__name__)
 #: Phones' bindings are kept on the bus so often, s.
 _KEEP_S: Final = 5.0
+_SOCKETS: Final = 32_768
 
 
 def config_of(settings: Settings, trunks: Trunks) -> SipConfig:
     """What the settings and the trunks' file come to."""
     phones = trunks.phones
-    tls = TlsFiles(
-        settings.sip_tls_certificate,
-        settings.sip_tls_key,
-        settings.sip_tls_ca,
-        clients_verified=settings.sip_tls_clients == "verified",
-    )
-    listen = tuple(
-        Listen(Transport(each.transport), each.host, each.port) for each in settings.sip_listen
-    )
+    listen = listeners(settings)
+    allowed = (str(network) for trunk in trunks.trunks for network in trunk.allow)
     return SipConfig(
         endpoint=EndpointConfig(
             listen=listen,
             public_address=settings.public_address,
-            tls=tls,
+            tls=tls_files(settings),
             timers=TimerPolicy(settings.sip_session_timer_seconds),
             domains=frozenset((phones.realm, *phones.domains)) if phones else frozenset(),
         ),
@@ -65,7 +60,7 @@ def config_of(settings: Settings, trunks: Trunks) -> SipConfig:
             settings.sip_tone_detection,
         ),
         trunks=trunks,
-        messages_per_s=settings.sip_rate,
+        limits=source_limits(settings, allowed),
         max_calls=settings.max_calls,
         max_call_s=settings.max_call_seconds,
         drain_s=settings.drain_seconds,
@@ -77,6 +72,14 @@ def _rtp_host(listen: tuple[Listen, ...]) -> str:
     """Audio comes where the signalling does: to one address, or to all."""
     hosts = {each.host for each in listen}
     return hosts.pop() if len(hosts) == 1 else "0.0.0.0"  # noqa: S104
+
+
+def _allow_sockets() -> None:
+    """Two ports for each call and a thousand connections are more than the usual soft limit."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _SOCKETS if hard == resource.RLIM_INFINITY else min(_SOCKETS, hard)
+    if soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 async def _keep_bindings(server: SipServer, bindings: Bindings) -> None:
@@ -102,10 +105,13 @@ async def start(settings: Settings, session: BusSession) -> AsyncIterator[Runnin
         grace_s=settings.pool_grace_seconds,
         max_lag_s=settings.max_lag_seconds,
     )
-    resolver = Resolver()
+    _allow_sockets()
+    config = config_of(settings, trunks)
+    families = {6 if each.is_ipv6 else 4 for each in config.endpoint.listen}
+    resolver = Resolver(families=sorted(families))
     around = Surroundings(session, now_ms, settings.secret, resolver.resolve, pools)
     try:
-        server = SipServer(config_of(settings, trunks), agents, around)
+        server = SipServer(config, agents, around)
     except TlsError as error:
         raise UserError(str(error)) from error
     watching = asyncio.create_task(pools.run(), name="pool watch")
