@@ -340,6 +340,20 @@ def test_half_open_calls_are_limited() -> None:
     assert statuses(core).count("503") == 900
 
 
+@pytest.mark.xfail(strict=True, reason="only INVITEs count against max_transactions")
+def test_a_flood_within_a_call_is_limited_too() -> None:
+    core = SipCore(
+        contact_for=lambda peer: SipUri.of("192.0.2.1"),
+        tokens=(f"token{number}" for number in count()).__next__,
+        user_agent="x",
+        max_transactions=100,
+    )
+    established(core)
+    for number in range(1000):
+        core.receive(request("INFO", 2 + number, "token1", f"z9hG4bK-{number}"), PEER, 0.0)
+    assert core.live_transactions <= 110
+
+
 def test_many_vias_are_sent_back_or_refused() -> None:
     core = new_core()
     via = "Via: SIP/2.0/UDP a;branch=z9hG4bK-x"
