@@ -9,6 +9,8 @@ from typing import NamedTuple
 from ingress_sip.signalling.fields import Via
 from ingress_sip.signalling.uri import SipUri, Uri
 
+_BROADCAST = ipaddress.IPv4Address("255.255.255.255")
+
 
 class Transport(StrEnum):
     """What carries SIP (RFC 3261 section 18), as a URI's `transport` parameter names it."""
@@ -68,7 +70,8 @@ def request_destination(next_hop: Uri, last: Hop) -> Hop:
 
     A host name is left to who came from there (`last`, the dialog's last known source); so is a
     private address seen from outside its network, which is a phone behind NAT giving its inner
-    address. A connection that leads there is used again (RFC 5923).
+    address. Our own machine is reached from itself alone: no peer sends us to a port behind its
+    firewall. A connection that leads there is used again (RFC 5923).
     """
     if not isinstance(next_hop, SipUri):
         return last
@@ -78,6 +81,8 @@ def request_destination(next_hop: Uri, last: Hop) -> Hop:
     except ValueError:
         return last
     if target.is_unspecified or target.is_multicast or (target.is_private and source.is_global):
+        return last
+    if (target.is_loopback and not source.is_loopback) or target == _BROADCAST:
         return last
     transport = transport_of(next_hop)
     if transport is last.transport and (transport is Transport.UDP or target == source):
