@@ -11,7 +11,7 @@ from ingress_sip.rtp.keys import Keys
 from ingress_sip.rtp.packet import RtpError, RtpPacket, parse
 from ingress_sip.rtp.parameters import MediaParameters
 from ingress_sip.rtp.plc import Concealer
-from ingress_sip.rtp.quality import burst_ratio, mean_opinion_score, r_factor
+from ingress_sip.rtp.quality import OF_CODEC, burst_ratio, mean_opinion_score, r_factor
 from ingress_sip.rtp.reception import Reception
 from ingress_sip.rtp.rtcp_session import PeerView
 from ingress_sip.rtp.source import Address, SourceLock
@@ -194,6 +194,7 @@ class RtpReceiver:
             loss=loss,
             one_way_ms=network_ms + delay_ms + FRAME_MS,
             burst_ratio=burst_ratio(lost=packets.lost, bursts=packets.bursts, expected=sent),
+            codec=OF_CODEC[self._coding.encoding if self._coding else Encoding.PCMU],
         )
         return StreamQuality(
             packets=packets,
