@@ -151,5 +151,4 @@ def _parameters(media: Negotiated) -> MediaParameters:
         event_clocks={} if events is None else {events: encoding.clock_rate},
         event_format=None if events is None else EventFormat(events, encoding.clock_rate),
         sending=media.direction.sends,
-        hearing=media.direction.receives,
     )

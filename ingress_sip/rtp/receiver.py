@@ -154,8 +154,7 @@ class RtpReceiver:
             return ()
         event_clock = self._event_clocks.get(packet.payload_type)
         if event_clock is None and packet.payload_type != COMFORT_NOISE:
-            self.ignored += 1
-            self._lock.alive(source, arrival_ms)
+            self._ignore(packet, source, arrival_ms)
             return ()
         if not self._admits(packet, source, arrival_ms, None, proven=proven):
             return ()
@@ -239,6 +238,18 @@ class RtpReceiver:
             reception = self.reception = Reception(packet.ssrc)
         reception.push(packet, arrival_ms, clock_rate)
         return True
+
+    def _ignore(self, packet: RtpPacket, source: Address, arrival_ms: float) -> None:
+        """Leave a payload type out that nobody agreed to: comfort noise, a keep-alive (RFC 6263).
+
+        Within the call's stream its number is not missing, and it is a sign of life.
+        """
+        self.ignored += 1
+        self._lock.alive(source, arrival_ms)
+        stream = self.reception
+        if source == self._lock.address and stream is not None and stream.ssrc == packet.ssrc:
+            stream.push(packet, arrival_ms, None)
+            self._jitter.skip(packet)
 
     def _is_quiet(self, pcm: bytes) -> bool:
         return not self._vad.is_speech(pcm)
