@@ -25,7 +25,14 @@ from ingress_sip.rtp.parameters import MediaParameters
 from ingress_sip.rtp.plc import Concealer
 from ingress_sip.rtp.receiver import Heard, RtpReceiver
 from media.encoding import Encoding
-from media.frames import FRAME_BYTES, FRAME_MS, FRAME_SAMPLES, SILENCE, to_samples
+from media.frames import (
+    FRAME_BYTES,
+    FRAME_MS,
+    FRAME_SAMPLES,
+    SAMPLE_RATE,
+    SILENCE,
+    to_samples,
+)
 from media.g711 import pcm_to_ulaw, ulaw_to_pcm
 from media.wav import read_mono
 
@@ -36,9 +43,6 @@ except ImportError:
 
 _CALLERS: Final = Path(__file__).parents[1] / "trunkline" / "callers"
 _PEER: Final = ("192.0.2.1", 4000)
-_AGREED: Final = MediaParameters(
-    remote=_PEER, encoding=Encoding.PCMU, payload_type=0, receives={0: Encoding.PCMU}
-)
 _QUIET_FRAMES: Final = 40
 """Silence before and after each recording; nothing is lost before it."""
 _TOGETHER: Final = 4
@@ -109,8 +113,14 @@ class Result(NamedTuple):
     snr_db: list[float]  # of each lost frame that held speech
 
 
-def call(pcm: bytes, lost: list[bool], rng: random.Random, method: Concealing) -> Result:
-    """Play one recording."""
+def call(
+    pcm: bytes,
+    lost: list[bool],
+    rng: random.Random,
+    method: Concealing,
+    encoding: Encoding = Encoding.PCMU,
+) -> Result:
+    """Play one call."""
     frames = [pcm[at : at + FRAME_BYTES] for at in range(0, len(pcm), FRAME_BYTES)]
     frames = [frame for frame in frames if len(frame) == FRAME_BYTES]
     arrivals = sorted(
@@ -118,7 +128,12 @@ def call(pcm: bytes, lost: list[bool], rng: random.Random, method: Concealing) -
         for number in range(len(frames))
         if not lost[number]
     )
-    receiver: Any = RtpReceiver(_AGREED)
+    encoder = encoding.encoder(FRAME_MS)
+    payloads = [encoder.encode(frame) for frame in frames]
+    agreed = MediaParameters(
+        remote=_PEER, encoding=encoding, payload_type=96, receives={96: encoding}
+    )
+    receiver: Any = RtpReceiver(agreed)
     receiver._concealer = method
     coming = iter(arrivals)
     arrival_ms, number = next(coming)
@@ -126,8 +141,8 @@ def call(pcm: bytes, lost: list[bool], rng: random.Random, method: Concealing) -
     for tick in range(len(frames) + 10):
         now_ms = tick * FRAME_MS + _PHASE_MS
         while arrival_ms <= now_ms:
-            payload = pcm_to_ulaw(frames[number])
-            packet = RtpPacket(0, number, number * FRAME_SAMPLES, 1, payload)
+            timestamp = number * FRAME_SAMPLES * encoding.clock_rate // SAMPLE_RATE
+            packet = RtpPacket(96, number, timestamp, 1, payloads[number])
             receiver.receive(build(packet), _PEER, arrival_ms)
             arrival_ms, number = next(coming, (float("inf"), 0))
         heard.append(receiver.tick(now_ms))
@@ -186,7 +201,9 @@ def main() -> None:
     parser.add_argument("--every", type=int, default=1, help="take every n-th call")
     parser.add_argument("--losses", default="2,5,10", help="per cent, comma separated")
     parser.add_argument("--repeats", type=int, default=2)
+    parser.add_argument("--codec", default="PCMU", help="PCMU, PCMA, G722, opus: for its PESQ only")
     chosen = parser.parse_args()
+    encoding = Encoding(chosen.codec)
     said = recordings()[:: chosen.every]
     print("| loss | " + " | ".join(f"{name}: PESQ, SNR dB" for name in METHODS) + " |")
     print("| --- |" + " --- |" * len(METHODS))
@@ -200,7 +217,7 @@ def main() -> None:
                     fates = losing(share, rng)
                     count = len(pcm) // FRAME_BYTES
                     lost = [next(fates) and at >= _QUIET_FRAMES for at in range(count)]
-                    results.append(call(pcm, lost, rng, make()))
+                    results.append(call(pcm, lost, rng, make(), encoding))
                 scores = [each.pesq for each in results if each.pesq is not None]
                 snr_db = [ratio for each in results for ratio in each.snr_db]
                 score = f"{fmean(scores):.2f}" if scores else "-"

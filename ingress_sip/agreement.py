@@ -21,5 +21,4 @@ def media_parameters(agreed: Negotiated) -> MediaParameters:
         remote_rtcp=agreed.rtcp_remote,
         rtcp_mux=agreed.rtcp_mux,
         sending=agreed.direction.sends,
-        hearing=agreed.direction.receives,
     )

@@ -37,9 +37,8 @@ class MediaParameters:
     remote_rtcp: Address | None = None
     #: RTCP comes and goes on the port of RTP (RFC 5761).
     rtcp_mux: bool = False
-    #: Does the direction let us send, and hear?
+    #: Does the direction let us send? What comes in is heard in any case.
     sending: bool = True
-    hearing: bool = True
 
     @property
     def rtcp_address(self) -> Address | None:

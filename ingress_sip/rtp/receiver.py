@@ -11,7 +11,7 @@ from ingress_sip.rtp.keys import Keys
 from ingress_sip.rtp.packet import RtpError, RtpPacket, parse
 from ingress_sip.rtp.parameters import MediaParameters
 from ingress_sip.rtp.plc import Concealer
-from ingress_sip.rtp.quality import burst_ratio, mean_opinion_score, r_factor
+from ingress_sip.rtp.quality import OF_CODEC, burst_ratio, mean_opinion_score, r_factor
 from ingress_sip.rtp.reception import Reception
 from ingress_sip.rtp.rtcp_session import PeerView
 from ingress_sip.rtp.source import Address, SourceLock
@@ -158,8 +158,7 @@ class RtpReceiver:
             return ()
         event_clock = self._event_clocks.get(packet.payload_type)
         if event_clock is None and packet.payload_type != COMFORT_NOISE:
-            self.ignored += 1
-            self._lock.alive(source, arrival_ms)
+            self._ignore(packet, source, arrival_ms)
             return ()
         if not self._admits(packet, source, arrival_ms, None, proven=proven):
             return ()
@@ -198,6 +197,7 @@ class RtpReceiver:
             loss=loss,
             one_way_ms=network_ms + delay_ms + FRAME_MS,
             burst_ratio=burst_ratio(lost=packets.lost, bursts=packets.bursts, expected=sent),
+            codec=OF_CODEC[self._coding.encoding if self._coding else Encoding.PCMU],
         )
         return StreamQuality(
             packets=packets,
@@ -242,6 +242,18 @@ class RtpReceiver:
             reception = self.reception = Reception(packet.ssrc)
         reception.push(packet, arrival_ms, clock_rate)
         return True
+
+    def _ignore(self, packet: RtpPacket, source: Address, arrival_ms: float) -> None:
+        """Leave a payload type out that nobody agreed to: comfort noise, a keep-alive (RFC 6263).
+
+        Within the call's stream its number is not missing, and it is a sign of life.
+        """
+        self.ignored += 1
+        self._lock.alive(source, arrival_ms)
+        stream = self.reception
+        if source == self._lock.address and stream is not None and stream.ssrc == packet.ssrc:
+            stream.push(packet, arrival_ms, None)
+            self._jitter.skip(packet)
 
     def _is_quiet(self, pcm: bytes) -> bool:
         return not self._vad.is_speech(pcm)

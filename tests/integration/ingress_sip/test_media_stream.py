@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from dataclasses import replace
 
 import pytest
 
-from ingress_sip.rtp.parameters import MediaParameters
+from ingress_sip.rtp.parameters import EventFormat, MediaParameters
 from ingress_sip.sockets.udp import NoPortError, RtpPorts, RtpSocket
 from ingress_sip.stream import MediaStream
 from media.encoding import Encoding
@@ -81,6 +82,29 @@ async def test_audio_and_reports_flow_and_the_ports_come_back(host: str) -> None
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         with socket.socket(family, socket.SOCK_DGRAM) as probe:
             probe.bind((host, port))
+
+
+async def test_keys_that_are_dialled_arrive() -> None:
+    host, clock, ports = "127.0.0.1", Clock(), RtpPorts("127.0.0.1", 42_600, 42_700)
+    (alice, one), (bob, other) = [await stream(host, ports, clock) for _ in range(2)]
+    events = {"event_clocks": {101: 8000}, "event_format": EventFormat(101, 8000)}
+    for each, port in ((alice, other.port), (bob, one.port)):
+        each.agree(replace(agreed(host, port), **events))  # type: ignore[arg-type]  # by name
+    alice.dial("4#")
+    keys = []
+    for _ in range(60):
+        for each in (alice, bob):
+            frame = each.hear(0.0)
+            assert frame is not None
+            keys += [digit for digit, _ in frame.digits]
+            each.say(None)
+        clock.now += 20.0
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+    assert keys == ["4", "#"]
+    assert not alice.dialling
+    alice.close()
+    bob.close()
 
 
 async def test_a_pair_whose_second_port_is_taken_is_passed_over() -> None:

@@ -4,10 +4,12 @@ import pytest
 
 from ingress_sip.rtp.quality import (
     G711_WITHOUT_PLC,
+    OF_CODEC,
     burst_ratio,
     mean_opinion_score,
     r_factor,
 )
+from media.encoding import Encoding
 
 
 def test_a_perfect_call_has_the_default_rating() -> None:
@@ -44,3 +46,13 @@ def test_random_loss_is_no_burst() -> None:
     assert burst_ratio(lost=10, bursts=9, expected=100) == pytest.approx(1.0)
     assert burst_ratio(lost=10, bursts=2, expected=100) == pytest.approx(4.5)
     assert burst_ratio(lost=100, bursts=1, expected=100) == 1.0
+
+
+def test_a_codec_with_a_memory_suffers_more_from_loss() -> None:
+    for loss in (0.02, 0.1):
+        plain, opus, wide = (
+            r_factor(loss=loss, codec=OF_CODEC[codec])
+            for codec in (Encoding.PCMU, Encoding.OPUS, Encoding.G722)
+        )
+        assert plain > opus > wide
+    assert len({r_factor(loss=0.0, codec=OF_CODEC[codec]) for codec in Encoding}) == 1

@@ -161,6 +161,21 @@ def test_comfort_noise_is_a_pause() -> None:
     assert call.kinds()[-8:] == [Heard.SILENCE] * 8
 
 
+def test_what_nobody_agreed_to_leaves_no_hole_in_the_numbers() -> None:
+    call = Call()  # comfort noise of a type of its own, by a peer that never offered it
+    for _ in range(3):
+        call.talk(chirp(0.4))
+        call.sender.payload_type = 98
+        call.step(call.sender.audio(b"\x40"))
+        call.sender.payload_type = 0
+    call.talk(chirp(0.4))
+    call.rest()
+    quality = call.receiver.quality()
+    assert (call.receiver.ignored, quality.packets.lost, quality.loss) == (3, 0, 0.0)
+    assert call.receiver.reception is not None
+    assert call.receiver.reception.lost == 0
+
+
 @pytest.mark.parametrize(
     "datagram",
     [

@@ -144,6 +144,20 @@ def test_packets_of_30_ms_leave_at_two_ticks_of_three() -> None:
     assert len(alice.outgoing) == 2
 
 
+@pytest.mark.parametrize("ptime_ms", [10, 20, 30, 40, 60])
+def test_a_reply_that_starves_leaves_no_seam_in_the_numbers(ptime_ms: int) -> None:
+    line = Line(agreed(ptime_ms=ptime_ms))
+    ulaw = pcm_to_ulaw(chirp())
+    for number in range(60):
+        line.step(None if number % 7 == 3 else ulaw[number * 160 % 6400 :][:160])
+    packets = [parse(datagram) for datagram in line.sent]
+    assert len(packets) == 60 * 20 // ptime_ms
+    for earlier, later in pairwise(packets):
+        assert (later.sequence - earlier.sequence) & 0xFFFF == 1
+        assert (later.timestamp - earlier.timestamp) & 0xFFFFFFFF == ptime_ms * 8
+        assert not later.marker
+
+
 def test_nothing_is_sent_while_on_hold_and_time_goes_on() -> None:
     line = Line(agreed(ptime_ms=40))
     line.talk(chirp(0.1))

@@ -144,3 +144,29 @@ def test_any_loss_that_leaves_a_packet_of_each_digit_leaves_each_digit(data: st.
 def test_impossible_lengths_are_refused(duration_ms: int) -> None:
     with pytest.raises(ValueError, match="a digit of"):
         list(telephone_event.press("1", duration_ms))
+
+
+def test_the_clock_of_opus_counts_six_times_as_fast() -> None:
+    reader = DigitReader(48000)
+    events = list(telephone_event.press("3", 100, clock_rate=48000))
+    assert [event.duration for event in events] == [960, 1920, 2880, 3840, 4800]
+    digits: list[Digit] = []
+    for number, event in enumerate(events):
+        packet = RtpPacket(110, number, 7, 1, telephone_event.build(event), marker=number == 0)
+        digits += reader.push(packet, number * 20.0)
+    assert digits == [Digit("3", 100)]
+
+
+def test_a_press_of_three_seconds_on_the_clock_of_opus_is_one_digit() -> None:
+    # A segment holds 1.37 s there (RFC 4733 section 2.5.1.3); here its starts are lost.
+    reader, digits = DigitReader(48000), []
+    for step in range(1, 151):
+        at = step * 960
+        segment, into = divmod(at - 1, 0xFFFF)
+        event = TelephoneEvent(8, step == 150, 10, into + 1)
+        if step % 70 > 3:
+            packet = RtpPacket(110, step, segment * 0xFFFF, 1, telephone_event.build(event))
+            digits += reader.push(packet, step * 20.0)
+            digits += reader.tick(step * 20.0)
+    assert [digit for digit, _ in digits] == ["8"]
+    assert digits[0].duration_ms == pytest.approx(3000, abs=30)
