@@ -158,14 +158,11 @@ class Incoming:
         elif not session.unacknowledged:
             self._sessions.hang_up(session, session.held_bye, now)
 
-    def on_cancel(self, request: Request, invite: InviteServer, now: float) -> str | None:
-        """9.2. Returns the To tag for the CANCEL's own 200, None when any will do."""
+    def on_cancel(self, request: Request, invite: InviteServer, now: float) -> None:
+        """9.2. It has no effect on an INVITE that has its final answer."""
         session = self._pending.get(invite.key)
-        if session is None:
-            return None
-        reason = request.headers.get("Reason") or "cancelled"
-        self.give_up(session, reason, now)
-        return session.dialog.id.local_tag
+        if session is not None:
+            self.give_up(session, request.headers.get("Reason") or "cancelled", now)
 
     # What time does
 

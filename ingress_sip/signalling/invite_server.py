@@ -74,6 +74,7 @@ class InviteServer(Transaction):
     ) -> None:
         super().__init__(key, destination, surroundings, State.PROCEEDING)
         self.request = request
+        self.to_tag: str | None = None  # of what we answered last
         # 17.2.1 allows 200 ms for it; at once spares the peer its first resend, and pyVoIP hangs
         # without it.
         self.respond(build_response(request, 100), now)
@@ -87,6 +88,7 @@ class InviteServer(Transaction):
         """Send a response. Raises LocalProtocolError after a final one (but a 2xx may repeat)."""
         if not self.step(status_input(response.status), now, response.encode()):
             raise LocalProtocolError(f"{response.status} to an INVITE that is {self.state.name}")
+        self.to_tag = response.to.tag
 
     def repeat_success(self, now: float) -> None:
         """Send the 2xx again (RFC 6026 7.1: it passes through the transaction)."""

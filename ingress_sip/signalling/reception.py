@@ -113,8 +113,11 @@ class Reception:
     # Outside of calls
 
     def _options(self, request: Request, source: Hop, now: float) -> None:  # noqa: ARG002
-        if request.to.tag is None:
+        session = self._sessions.find(request)
+        if session is None:
             self._incoming.check_open()  # 11.2: the status that an INVITE would get
+        else:
+            self._sessions.receive(session, request, source)
         self._reply(request, source, 200, self._abilities())
 
     def _abilities(self) -> HeaderItems:
@@ -144,8 +147,8 @@ class Reception:
         invite = self._transactions.server(key_of(request, "INVITE"))
         if not isinstance(invite, InviteServer):
             raise SipError(481, "Call/Transaction Does Not Exist")  # 9.2
-        to_tag = self._incoming.on_cancel(request, invite, now)
-        self._reply(request, source, 200, to_tag=to_tag)
+        self._incoming.on_cancel(request, invite, now)
+        self._reply(request, source, 200, to_tag=invite.to_tag)  # 9.2: the INVITE's
 
     def _bye(self, request: Request, source: Hop, now: float) -> None:
         """15.1.2. Raises SipError(481) for a BYE of no dialog."""

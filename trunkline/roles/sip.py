@@ -14,7 +14,6 @@ from bus.dialling import Dialling
 from bus.pools import PoolWatch
 from bus.session import BusSession
 from bus.tasks import stop
-from bus.trunk_state import TrunkStates
 from ingress_sip.endpoint import EndpointConfig
 from ingress_sip.media_setup import MediaConfig, codecs_of
 from ingress_sip.sdp.security import MediaSecurity
@@ -125,9 +124,10 @@ async def start(settings: Settings, session: BusSession) -> AsyncIterator[Runnin
     dialling = Dialling(session, lease_ms=settings.lease_ms)
     await dialling.serve(server.place, server.cancel)
     listening = ",".join(str(listen) for listen in server.listening)
-    states = TrunkStates(session.redis)
     telling = [
-        asyncio.create_task(states.keep_showing(session.name, server.lines), name="trunk states"),
+        asyncio.create_task(
+            session.trunks.keep_showing(session.name, server.lines), name="trunk states"
+        ),
         asyncio.create_task(
             _keep_bindings(server, Bindings(session.redis, listening)), name="bindings"
         ),
@@ -142,6 +142,6 @@ async def start(settings: Settings, session: BusSession) -> AsyncIterator[Runnin
     finally:
         await stop(*telling)
         with suppress(BusError):
-            await states.hide(session.name)
+            await session.trunks.hide(session.name)
         await server.stop()
         await stop(watching)
