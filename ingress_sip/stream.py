@@ -8,6 +8,7 @@ from typing import Final
 
 import structlog
 
+from ingress_sip.rtp.handshake import Handshake
 from ingress_sip.rtp.parameters import MediaParameters
 from ingress_sip.rtp.protection import Protection
 from ingress_sip.rtp.receiver import HeardFrame, StreamQuality
@@ -49,12 +50,24 @@ class MediaStream:
         self._socket = socket
         socket.rtcp_receive = self.rtcp_received
 
-    def agree(self, parameters: MediaParameters, protection: Protection | None = None) -> None:
-        """The first or a later offer/answer is done: media flows as it says."""
+    def agree(
+        self,
+        parameters: MediaParameters,
+        protection: Protection | None = None,
+        handshake: Handshake | None = None,
+    ) -> None:
+        """The first or a later offer/answer is done: media flows as it says.
+
+        `protection` by keys that are known, or `handshake` which makes them; where a later
+        agreement keeps the association, both as before.
+        """
         now_ms = self._clock_ms()
         if self._session is not None:
-            self._session.protection = protection
+            if handshake is None or handshake is not self._session.handshake:
+                self._session.protection = protection
+            self._session.handshake = handshake
             self._session.renegotiate(parameters, now_ms)
+            self._shake(now_ms)
             return
         self._session = RtpSession(
             parameters,
@@ -70,8 +83,10 @@ class MediaStream:
             epoch_ms=self._now_ms() - now_ms,
             chance=_RANDOM.random,
             protection=protection,
+            handshake=handshake,
             tone_detection=self._tone_detection,
         )
+        self._shake(now_ms)
 
     @property
     def heard_ms(self) -> float | None:
@@ -82,6 +97,7 @@ class MediaStream:
         """Take a datagram that came on the port of RTP."""
         if self._session is not None:
             self._session.rtp_received(datagram, source, self._clock_ms())
+            self._flush()  # a handshake answers at once
             self._tell_garbage(source)
 
     def rtcp_received(self, datagram: bytes, source: Address) -> None:
@@ -131,6 +147,12 @@ class MediaStream:
         if self._socket is not None:
             self._socket.close()
             self._socket = None
+
+    def _shake(self, now_ms: float) -> None:
+        """The handshake does not wait for the call's first tick, which comes with the ACK."""
+        if self._session is not None:
+            self._session.shake(now_ms)
+            self._flush()
 
     def _flush(self) -> None:
         session = self._session

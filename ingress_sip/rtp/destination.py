@@ -39,6 +39,10 @@ class Destination:
         self._reports = rtcp is not None
         self._since_ms = now_ms
 
+    def knows(self, host: str) -> bool:
+        """Whether the peer's SDP or its signalling comes from that host, or names it."""
+        return host == self._signalling or (self._rtp is not None and host == self._rtp[0])
+
     def rtp(self, source: Address | None, now_ms: float) -> Address | None:
         """Where RTP goes. `source` is where the peer's comes from, if any did."""
         return source or self._announced(self._rtp, now_ms)
