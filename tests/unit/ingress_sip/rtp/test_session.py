@@ -173,6 +173,18 @@ def test_nothing_is_sent_while_on_hold_and_time_goes_on() -> None:
     assert resumed.marker
 
 
+@pytest.mark.parametrize("ticks", [10, 11])
+def test_what_was_said_before_a_key_leaves_before_it(ticks: int) -> None:
+    line = Line(agreed(ptime_ms=40))
+    line.talk(chirp(ticks / 50))
+    line.alice.dial("1")
+    line.talk(chirp(0.4))
+    packets = [parse(datagram) for datagram in line.sent]
+    types = [packet.payload_type for packet in packets]
+    after = types.index(96, types.index(EVENTS))
+    assert packets[after].payload == b"\xff" * 320
+
+
 @pytest.mark.parametrize("encoding", Encoding)
 @pytest.mark.parametrize("lost", [0.0, 0.1])
 def test_keys_arrive_once_and_in_order(encoding: Encoding, lost: float) -> None:
@@ -187,6 +199,12 @@ def test_keys_arrive_once_and_in_order(encoding: Encoding, lost: float) -> None:
     if not lost:
         assert {duration for _, duration in line.digits} == {120}
     assert line.bob.garbage == 0
+    packets = [parse(datagram) for datagram in line.sent]
+    for earlier, later in pairwise(packets):
+        if earlier.payload_type == 96 and later.payload_type == EVENTS:
+            # Its time starts where audio's ended.
+            step = 40 * encoding.clock_rate // 1000
+            assert (later.timestamp - earlier.timestamp) & 0xFFFFFFFF == step
 
 
 def test_to_a_peer_without_events_keys_are_tones() -> None:
