@@ -20,5 +20,6 @@ def media_parameters(agreed: Negotiated) -> MediaParameters:
         event_format=EventFormat(events.payload_type, events.clock_rate) if events else None,
         remote_rtcp=agreed.rtcp_remote,
         rtcp_mux=agreed.rtcp_mux,
+        secure=agreed.security is not None,
         sending=agreed.direction.sends,
     )

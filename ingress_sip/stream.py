@@ -9,7 +9,7 @@ from typing import Final
 
 import structlog
 
-from ingress_sip.rtp.dtls import Certificate, is_dtls
+from ingress_sip.rtp.dtls import Certificate
 from ingress_sip.rtp.parameters import MediaParameters
 from ingress_sip.rtp.receiver import HeardFrame, StreamQuality
 from ingress_sip.rtp.session import Identity, RtpSession
@@ -46,7 +46,7 @@ class MediaStream:
         self._clock_ms = clock_ms
         self._now_ms = now_ms
         self._tone_detection = tone_detection
-        self._securing = Securing(name, certificate)
+        self._securing = Securing(certificate)
         self._socket: RtpSocket | None = None
         self._session: RtpSession | None = None
         self._told = False
@@ -70,17 +70,21 @@ class MediaStream:
     def agree(self, parameters: MediaParameters, security: Security | None = None) -> None:
         """The first or a later offer/answer is done: media flows as it says."""
         now_ms = self._clock_ms()
+        before = self._securing.handshake
         self._securing.agree(security)
+        protection, handshake = self._securing.protection, self._securing.handshake
         if self._session is not None:
+            if handshake is None or handshake is not before:
+                self._session.protection = protection
+            self._session.handshake = handshake
             self._session.renegotiate(parameters, now_ms)
         else:
             self._session = RtpSession(
                 parameters,
                 Identity(
                     ssrc=secrets.randbits(32),
-                    sequence=secrets.randbits(
-                        15
-                    ),  # RFC 3711 3.3.1: no wrap before the peer has heard us
+                    # RFC 3711 3.3.1: it must not wrap before the peer has heard anything.
+                    sequence=secrets.randbits(15),
                     timestamp=secrets.randbits(32),
                     cname=secrets.token_urlsafe(12),
                 ),
@@ -89,19 +93,23 @@ class MediaStream:
                 now_ms=now_ms,
                 epoch_ms=self._now_ms() - now_ms,
                 chance=_RANDOM.random,
+                protection=protection,
+                handshake=handshake,
                 tone_detection=self._tone_detection,
             )
-        self._session.protection = self._securing.protection
-        self._shake_hands()
+        self._shake()
 
     async def secured(self, patience_s: float) -> bool:
         """Wait until media may flow; False if the handshake has not ended by then."""
         until_ms = self._clock_ms() + patience_s * 1000
-        while self._securing.waiting and self._clock_ms() < until_ms:
-            self._securing.tick()
-            self._shake_hands()
+        while self._is_shaking and self._clock_ms() < until_ms:
+            self._shake()
             await asyncio.sleep(_HANDSHAKE_S)
-        return not self._securing.waiting
+        return not self._is_shaking
+
+    @property
+    def _is_shaking(self) -> bool:
+        return self._session is not None and self._session.waits_for_keys
 
     @property
     def heard_ms(self) -> float | None:
@@ -110,20 +118,14 @@ class MediaStream:
 
     def rtp_received(self, datagram: bytes, source: Address) -> None:
         """Take a datagram that came on the port of RTP."""
-        if self._session is None:
-            return
-        if is_dtls(datagram):
-            if self._session.may_be_peer(source):
-                self._securing.received(datagram)
-                self._session.protection = self._securing.protection
-                self._shake_hands(source)
-        elif not self._securing.waiting:
+        if self._session is not None:
             self._session.rtp_received(datagram, source, self._clock_ms())
+            self._flush()  # a handshake answers at once
             self._tell_garbage(source)
 
     def rtcp_received(self, datagram: bytes, source: Address) -> None:
         """Take a datagram that came on the port of RTCP."""
-        if self._session is not None and not self._securing.waiting:
+        if self._session is not None:
             self._session.rtcp_received(datagram, source, self._clock_ms())
             self._tell_garbage(source)
 
@@ -137,13 +139,9 @@ class MediaStream:
 
     def say(self, payload: bytes | None) -> None:
         """Send the agent's 20 ms: 160 bytes of mu-law, None for silence."""
-        if self._session is None:
-            return
-        if self._securing.waiting:
-            self._session.lapse()
-        else:
+        if self._session is not None:
             self._session.say(payload, self._clock_ms())
-        self._flush()
+            self._flush()
 
     def lapse(self) -> None:
         """20 ms have passed in which nothing could be sent."""
@@ -167,20 +165,17 @@ class MediaStream:
     def close(self) -> None:
         """Say goodbye, and give the ports back."""
         if self._session is not None:
-            if not self._securing.waiting:
-                self._session.close(self._clock_ms())
+            self._session.close(self._clock_ms())
             self._flush()
         if self._socket is not None:
             self._socket.close()
             self._socket = None
 
-    def _shake_hands(self, to: Address | None = None) -> None:
-        """Send what the handshake has to say: to whom it came from, or where SDP says."""
-        session = self._session
-        for datagram in self._securing.datagrams_to_send():
-            where = to or (session.destination(self._clock_ms()) if session else None)
-            if where is not None and self._socket is not None:
-                self._socket.send(datagram, where)
+    def _shake(self) -> None:
+        """The handshake does not wait for the call's first tick, which comes after it."""
+        if self._session is not None:
+            self._session.shake(self._clock_ms())
+            self._flush()
 
     def _flush(self) -> None:
         session = self._session

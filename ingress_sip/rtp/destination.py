@@ -43,8 +43,8 @@ class Destination:
         """The signalling comes from another host now."""
         self._signalling = host
 
-    def names(self, host: str) -> bool:
-        """Is this the host of the signalling, or of the SDP?"""
+    def knows(self, host: str) -> bool:
+        """Whether the peer's SDP or its signalling comes from that host, or names it."""
         return host == self._signalling or (self._rtp is not None and host == self._rtp[0])
 
     def rtp(self, source: Address | None, now_ms: float) -> Address | None:

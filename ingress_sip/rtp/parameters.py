@@ -37,6 +37,8 @@ class MediaParameters:
     remote_rtcp: Address | None = None
     #: RTCP comes and goes on the port of RTP (RFC 5761).
     rtcp_mux: bool = False
+    #: Nothing is sent or taken unprotected: without keys yet there is silence both ways.
+    secure: bool = False
     #: Does the direction let us send? What comes in is heard in any case.
     sending: bool = True
 

@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from ingress_sip.rtp.destination import Destination
 from ingress_sip.rtp.dialler import Dialler
+from ingress_sip.rtp.handshake import Handshake, is_handshake
 from ingress_sip.rtp.packet import RtpError, is_rtcp
 from ingress_sip.rtp.packetizer import Packetizer
 from ingress_sip.rtp.parameters import MediaParameters
@@ -58,11 +59,13 @@ class RtpSession:
         epoch_ms: float,
         chance: Callable[[], float],
         protection: Protection | None = None,
+        handshake: Handshake | None = None,
         tone_detection: bool = False,
     ) -> None:
         """`ours` is the address that we send from, `signalling` the host that the peer's SIP comes
         from, `epoch_ms` the Unix time at which `now_ms` was 0; `chance` gives numbers from 0 to
-        below 1. `tone_detection`: keys are also heard by their tones.
+        below 1. `handshake` is to end in the `protection`. `tone_detection`: keys are also heard by
+        their tones.
         """
         self.outgoing: list[Outgoing] = []
         """What is to be sent, to be taken away after each call."""
@@ -72,6 +75,9 @@ class RtpSession:
         """What was wrong with the last of them."""
         self.protection = protection
         """May be changed by a new offer/answer."""
+        self.handshake = handshake
+        """May be changed by a new offer/answer, which begins another association."""
+        self._shaken_from: Address | None = None
         self._parameters = parameters
         self._destination = Destination(signalling, ours)
         self._destination.announce(parameters.remote, parameters.rtcp_address, now_ms)
@@ -130,19 +136,17 @@ class RtpSession:
         self._destination.signalled_from(host)
         self._receiver.signalled_from(host)
 
-    def may_be_peer(self, source: Address) -> bool:
-        """Could a handshake from there be the peer's? Its host is the audio's, SDP's or SIP's."""
-        return self._is_peers(source) or self._destination.names(source[0])
-
-    def destination(self, now_ms: float) -> Address | None:
-        """Where RTP goes; None while that is nowhere."""
-        return self._destination.rtp(self._receiver.source, now_ms)
-
     def rtp_received(self, datagram: bytes, source: Address, now_ms: float) -> None:
         """Take what came on the port of RTP."""
+        if self.handshake is not None and is_handshake(datagram):
+            self._shake(self.handshake, datagram, source, now_ms)
+            return
         if is_rtcp(datagram):
             # RFC 5761 section 4: even from a peer that muxes though nobody agreed to.
             self.rtcp_received(datagram, source, now_ms)
+            return
+        if self.waits_for_keys:
+            self._receiver.ignored += 1
             return
         try:
             if self.protection is not None:
@@ -159,7 +163,7 @@ class RtpSession:
         try:
             if self.protection is not None:
                 datagram = self.protection.unprotect_rtcp(datagram)
-            elif not self._is_peers(source):
+            elif self.waits_for_keys or not self._is_peers(source):
                 self._receiver.foreign += 1
                 return
             self._rtcp.received(datagram, now_ms, self._sender, self._receiver.reception)
@@ -177,14 +181,20 @@ class RtpSession:
         if self._digits:
             frame = frame._replace(digits=(*self._digits, *frame.digits))
             self._digits.clear()
+        self.shake(now_ms)
         if now_ms >= self._rtcp.due_ms:
             self._report(now_ms)
         return frame
 
+    def shake(self, now_ms: float) -> None:
+        """Begin the handshake, if there is one, or go on with it: each tick does."""
+        if self.handshake is not None and self.protection is None:
+            self._shake(self.handshake, b"", None, now_ms)
+
     def say(self, payload: bytes | None, now_ms: float) -> None:
         """Send the agent's 20 ms (160 bytes of mu-law), None for silence; once a tick."""
         to = self._destination.rtp(self._receiver.source, now_ms)
-        if to is None or not self._parameters.sending:
+        if to is None or self.waits_for_keys or not self._parameters.sending:
             self.lapse()
             return
         if self._dialler.busy:
@@ -224,6 +234,35 @@ class RtpSession:
         quality = self._receiver.quality(network_ms=(round_trip_ms or 0.0) / 2)
         return quality._replace(round_trip_ms=round_trip_ms, peer=self._rtcp.peer)
 
+    @property
+    def waits_for_keys(self) -> bool:
+        """Are the keys not there yet, without which nothing is said or heard?"""
+        return self.protection is None and self._parameters.secure
+
+    def _shake(
+        self, handshake: Handshake, datagram: bytes, source: Address | None, now_ms: float
+    ) -> None:
+        """Go on with the handshake: by a datagram of the peer's, or because time has passed."""
+        try:
+            if source is None:
+                handshake.handle_timeout()
+            elif not self._destination.knows(source[0]):
+                # An answer is thrice as long as the question: not to whoever asks.
+                self._receiver.foreign += 1
+                return
+            else:
+                handshake.receive(datagram)
+                self._shaken_from = source
+        except RtpError as error:
+            self._count(error)
+            if source is None:
+                self.handshake = None
+        if handshake.protection is not None:
+            self.protection = handshake.protection
+        to = self._destination.rtp(self._receiver.source or self._shaken_from, now_ms)
+        if to is not None:
+            self.outgoing += [Outgoing(each, to) for each in handshake.datagrams_to_send()]
+
     def _report(self, now_ms: float) -> None:
         held = self._packetizer.held * self._sender.clock_rate // SAMPLE_RATE
         report = self._rtcp.report(now_ms, self._sender, self._receiver.reception, held=held)
@@ -233,6 +272,8 @@ class RtpSession:
             self._send_rtcp(report, now_ms)
 
     def _send_rtcp(self, compound: bytes, now_ms: float) -> None:
+        if self.waits_for_keys:
+            return
         if self.protection is not None:
             compound = self.protection.protect_rtcp(compound)
         source = self._receiver.source

@@ -173,6 +173,18 @@ def test_nothing_is_sent_while_on_hold_and_time_goes_on() -> None:
     assert resumed.marker
 
 
+@pytest.mark.parametrize("ticks", [10, 11])
+def test_what_was_said_before_a_key_leaves_before_it(ticks: int) -> None:
+    line = Line(agreed(ptime_ms=40))
+    line.talk(chirp(ticks / 50))
+    line.alice.dial("1")
+    line.talk(chirp(0.4))
+    packets = [parse(datagram) for datagram in line.sent]
+    types = [packet.payload_type for packet in packets]
+    after = types.index(96, types.index(EVENTS))
+    assert packets[after].payload == b"\xff" * 320
+
+
 @pytest.mark.parametrize("encoding", Encoding)
 @pytest.mark.parametrize("lost", [0.0, 0.1])
 def test_keys_arrive_once_and_in_order(encoding: Encoding, lost: float) -> None:
@@ -187,6 +199,12 @@ def test_keys_arrive_once_and_in_order(encoding: Encoding, lost: float) -> None:
     if not lost:
         assert {duration for _, duration in line.digits} == {120}
     assert line.bob.garbage == 0
+    packets = [parse(datagram) for datagram in line.sent]
+    for earlier, later in pairwise(packets):
+        if earlier.payload_type == 96 and later.payload_type == EVENTS:
+            # Its time starts where audio's ended.
+            step = 40 * encoding.clock_rate // 1000
+            assert (later.timestamp - earlier.timestamp) & 0xFFFFFFFF == step
 
 
 def test_to_a_peer_without_events_keys_are_tones() -> None:
@@ -310,6 +328,59 @@ def test_a_forged_packet_moves_nothing_and_a_proven_one_does_at_once() -> None:
     [(said, to, _)] = alice.outgoing
     assert to == MALLORY
     assert parse(Seal(b"key").unprotect(said)).payload_type == 96
+
+
+class Shaking:
+    """A handshake of one question and one answer."""
+
+    def __init__(self) -> None:
+        self.protection: Seal | None = None
+        self.asked = 0
+        self._due: list[bytes] = []
+
+    def receive(self, datagram: bytes) -> None:
+        if datagram != b"\x16hello":
+            raise RtpError("no hello")
+        self._due.append(b"\x16finished")
+        self.protection = Seal(b"key")
+
+    def datagrams_to_send(self) -> list[bytes]:
+        due, self._due = self._due, []
+        return due
+
+    def handle_timeout(self) -> None:
+        self.asked += 1
+        if self.asked == 3:
+            raise RtpError("nobody there")
+
+
+def test_without_keys_there_is_silence_and_a_handshake_makes_them() -> None:
+    alice = session(agreed(secure=True), ALICE)
+    alice.handshake = shaking = Shaking()
+    spoken = build(RtpPacket(96, 1, 0, 9, bytes(160)))
+    alice.rtp_received(spoken, BOB, 0.0)
+    alice.say(None, 0.0)
+    alice.tick(6000.0)
+    alice.rtp_received(b"\x16hello", MALLORY, 6000.0)  # who asks from elsewhere gets no answer
+    assert (alice.source, alice.outgoing, shaking.asked) == (None, [], 1)
+    alice.rtp_received(b"\x16hullo", BOB, 6000.0)
+    assert alice.garbage == 1
+    alice.rtp_received(b"\x16hello", BOB, 6010.0)
+    assert [datagram for datagram, _, _ in alice.outgoing] == [b"\x16finished"]
+    alice.rtp_received(Seal(b"key").protect(spoken), BOB, 6020.0)
+    alice.say(None, 6020.0)
+    assert alice.source == BOB
+    assert parse(Seal(b"key").unprotect(alice.outgoing[-1].datagram)).payload_type == 96
+
+
+def test_a_handshake_that_fails_leaves_silence() -> None:
+    alice = session(agreed(secure=True), ALICE)
+    alice.handshake = Shaking()
+    for tick in range(5):
+        alice.tick(tick * 20.0)
+        alice.say(None, tick * 20.0)
+    alice.close(100.0)
+    assert (alice.handshake, alice.outgoing, alice.fault) == (None, [], "nobody there")
 
 
 def test_protected_reports_are_protected() -> None:
