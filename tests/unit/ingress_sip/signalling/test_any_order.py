@@ -167,6 +167,13 @@ class AnyOrder(RuleBasedStateMachine):
             self.say_request("ACK", self.dialogs[-1], 1, lies, b"")
 
     @precondition(lambda self: self.asked)
+    @rule(data=st.data(), status=st.sampled_from([200, 200, 491, 202]))
+    def answer_honestly(self, data: st.DataObject, status: int) -> None:
+        asked = data.draw(st.sampled_from(self.asked[-3:]))
+        to = asked.to if asked.to.tag else asked.to.tagged("bob")
+        self.say(f"SIP/2.0 {status} Whatever", asked, to, [], SDP)
+
+    @precondition(lambda self: self.asked)
     @rule(data=st.data(), status=st.sampled_from(STATUSES), tag=TAGS, lies=LIES, body=BODIES)
     def answer(
         self, data: st.DataObject, status: int, tag: str, lies: list[str], body: bytes
