@@ -97,7 +97,7 @@ def test_the_agent_transfers_to_a_second_phone(exchange: Exchange, tmp_path: Pat
         assert "is-transferred" in taken["peeruri"]
         call = exchange.recorded(caller="is-transferred")
     assert call["ending"] == "transferred"
-    assert exchange.log(call, "transfer.progressed")[-1]["status"] == 200
+    assert exchange.log(call, "transfer.progress")[-1]["status"] == 200
 
 
 def test_a_phone_registers_and_is_called(exchange: Exchange, tmp_path: Path) -> None:

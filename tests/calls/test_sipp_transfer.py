@@ -2,57 +2,71 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Final
 
 import pytest
 
 from tests.support.exchange import CARRIER, COLLEAGUE, Exchange
-from tests.support.sipp import Sipp
+from tests.support.sipp import Message, Sipp
 
 pytestmark = [pytest.mark.peers, pytest.mark.usefixtures("needs_sipp")]
 
 
-def transfer(folder: Path, name: str) -> Sipp:
-    return Sipp(f"transfer/{name}.xml", folder / name, caller=f"transfer-{name}", timeout_s=30)
+#: What becomes of each: how its call ends, and what came of the transfer.
+TRANSFERS: Final = {
+    "attended": ("transferred", "done"),
+    "blind": ("transferred", "done"),
+    "failed": ("agent_hung_up", "failed"),
+    "refused": ("agent_hung_up", "failed"),
+}
+Runs = dict[str, Future[list[Message]]]
 
 
-def outcomes(exchange: Exchange, caller: str) -> tuple[str, list[str]]:
-    """How the call ended, and what came of what the agent asked for."""
-    call = exchange.recorded(caller=caller)
-    return call["ending"], [done["outcome"] for done in exchange.log(call, "action.done")]
+@pytest.fixture(scope="module")
+def runs(exchange: Exchange, tmp_path_factory: pytest.TempPathFactory) -> Runs:
+    """All transfers at once; the colleague is called for the attended one."""
+    folder = tmp_path_factory.mktemp("transfer")
+
+    def run(name: str) -> list[Message]:
+        caller = Sipp(f"transfer/{name}.xml", folder / name, caller=name, timeout_s=30)
+        return caller.call(exchange.sip_port)
+
+    def answer() -> list[Message]:
+        colleague = Sipp(
+            "transfer/colleague.xml", folder / "colleague", local=CARRIER,
+            port=exchange.ports["carrier"], timeout_s=30,
+        )  # fmt: skip
+        with colleague.answering():
+            pass
+        return colleague.messages
+
+    with ThreadPoolExecutor(len(TRANSFERS) + 1) as pool:
+        return {
+            "colleague": pool.submit(answer),
+            **{name: pool.submit(run, name) for name in TRANSFERS},
+        }
 
 
-def test_a_blind_transfer(exchange: Exchange, tmp_path: Path) -> None:
-    run = transfer(tmp_path, "blind")
-    run.call(exchange.sip_port)
-    call = exchange.recorded(caller=run.caller)
-    assert call["ending"] == "transferred"
-    steps = exchange.log(call, "transfer.progressed")
+@pytest.mark.parametrize("name", TRANSFERS)
+def test_a_transfer_succeeds_or_brings_the_caller_back(
+    exchange: Exchange, runs: Runs, name: str
+) -> None:
+    runs[name].result()
+    row = exchange.row(caller=name)
+    done = exchange.log(row, "action.done")[0]
+    assert (row["ending"], done["outcome"]) == TRANSFERS[name], done
+
+
+def test_the_steps_of_a_transfer_are_in_the_log(exchange: Exchange, runs: Runs) -> None:
+    runs["blind"].result()
+    steps = exchange.log(exchange.row(caller="blind"), "transfer.progress")
     assert [step["status"] for step in steps] == [100, 200]
     assert all(COLLEAGUE in step["target"] for step in steps)
 
 
-@pytest.mark.parametrize("name", ["failed", "refused"])
-def test_a_transfer_that_fails_brings_the_caller_back(
-    exchange: Exchange, tmp_path: Path, name: str
-) -> None:
-    run = transfer(tmp_path, name)
-    run.call(exchange.sip_port)
-    ending, done = outcomes(exchange, run.caller)
-    assert ending == "agent_hung_up"
-    assert done[0] == "failed"
-
-
-def test_an_attended_transfer(exchange: Exchange, tmp_path: Path) -> None:
-    """The agent calls its colleague by the trunk, then has the caller take that call over."""
-    colleague = Sipp(
-        "transfer/colleague.xml", tmp_path / "colleague", local=CARRIER,
-        port=exchange.ports["carrier"], timeout_s=30,
-    )  # fmt: skip
-    run = transfer(tmp_path, "attended")
-    with colleague.answering():
-        messages = run.call(exchange.sip_port)
-    refer = next(message for message in messages if message.start.startswith("REFER "))
-    consulted = colleague.received[0].header("Call-ID")
-    assert consulted.partition("@")[0] in refer.header("Refer-To")
-    assert exchange.recorded(caller=run.caller)["ending"] == "transferred"
+def test_the_caller_takes_over_the_call_with_the_colleague(runs: Runs) -> None:
+    """RFC 3891: Replaces names that call's Call-ID."""
+    refer = next(m for m in runs["attended"].result() if m.start.startswith("REFER "))
+    invite = runs["colleague"].result()[0]
+    assert invite.header("Call-ID").partition("@")[0] in refer.header("Refer-To")

@@ -5,7 +5,8 @@ Peers have loopback addresses of their own, since a trunk is known by its addres
 | address | who |
 |---|---|
 | 127.0.0.1 | the installation, and callers that nobody knows |
-| 127.0.0.3, 127.0.0.4 | the trunks `carrier` and `spare`: sipp, while a test runs it |
+| 127.0.0.3 | the trunk `carrier`, and one for each way that a call may be answered: sipp |
+| 127.0.0.4 | the trunk `spare`: sipp |
 | 127.0.0.5 | the trunk `registrar`: kamailio, where the installation registers |
 | 127.0.0.7 | a phone that the agent `quick` transfers to |
 """
@@ -25,6 +26,7 @@ from typing import Any, Final
 import yaml
 
 from tests.support.certificates import Authority
+from tests.support.sipp import SCENARIOS
 from tests.support.stack import PATIENCE_S, ROOT, Installation, started_by_up
 
 CARRIER: Final = "127.0.0.3"
@@ -47,6 +49,12 @@ DESK_KEY: Final = "4"
 HANG_UP_KEY: Final = "9"
 COLLEAGUE: Final = "4711"
 DIGITS: Final = "12#"
+
+#: Ways that a call may be answered, each a scenario and a trunk of its own; and its number.
+NUMBERS: Final = {
+    file.stem: f"77{index:02}"
+    for index, file in enumerate(sorted((SCENARIOS / "outbound").glob("*.xml")))
+}
 
 _SPELLED: Final = {
     TRANSFER_KEY: "W AH N", ATTENDED_KEY: "T UW", DIGITS_KEY: "TH R IY", DESK_KEY: "F AO R",
@@ -77,18 +85,25 @@ class Exchange:
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         )  # fmt: skip
 
-    def recorded(self, **fields: str) -> dict[str, Any]:
-        """The only call with these fields, once it is over and kept."""
+    def rows(self) -> list[dict[str, Any]]:
+        """Every call, as a list has it."""
+        return list(self.installation.ask("calls", "list", "--limit", "500"))
+
+    def row(self, **fields: str) -> dict[str, Any]:
+        """The only call with these fields, once it is over and kept, as a list has it."""
         deadline = time.monotonic() + PATIENCE_S
         found: list[dict[str, Any]] = []
         while time.monotonic() < deadline:
-            listed = self.installation.ask("calls", "list", "--limit", "500")
-            found = [call for call in listed if has(call, fields)]
+            found = [call for call in self.rows() if has(call, fields)]
             if found and all(call["ended_at"] and not call["live"] for call in found):
                 [call] = found
-                return dict(self.installation.ask("calls", "show", call["id"]))
+                return dict(call)
             time.sleep(0.3)
         raise AssertionError(f"no such call was recorded: {fields}; {found}")
+
+    def recorded(self, **fields: str) -> dict[str, Any]:
+        """The same, with its turns and its recording."""
+        return dict(self.installation.ask("calls", "show", self.row(**fields)["id"]))
 
     def log(self, call: dict[str, Any], kind: str) -> list[dict[str, Any]]:
         """What its log holds of a kind."""
@@ -116,6 +131,7 @@ def exchange(
     """Start one. Ports of 0: there is no kamailio, whose certificate is by the same authority."""
     sip_port, tls_port = free_both(), free_both()
     hosts = {"carrier": CARRIER, "spare": SPARE, "desk": DESK}
+    hosts |= dict.fromkeys(NUMBERS, CARRIER)
     ports = {name: free_both(host) for name, host in hosts.items()}
     authority = authority or Authority(folder / "certificates")
     certificate = authority.issue("localhost", "127.0.0.1", "::1")
@@ -131,6 +147,7 @@ def exchange(
         TRUNKLINE_SIP_TLS_CA=str(authority.file),
         TRUNKLINE_AGENTS=str(folder / "agents.yaml"),
         TRUNKLINE_TRUNKS=str(folder / "trunks.yaml"),
+        TRUNKLINE_DRAIN_SECONDS="1",
         **PASSWORDS,
     ) as installation:
         ours = replace(installation, sip_port=sip_port)
@@ -152,6 +169,7 @@ def guarded(folder: Path) -> Iterator[Exchange]:
         TRUNKLINE_SIP_LISTEN=f"udp:127.0.0.1:{sip_port}",
         TRUNKLINE_AGENTS=str(folder / "agents.yaml"),
         TRUNKLINE_TRUNKS=str(folder / "trunks.yaml"),
+        TRUNKLINE_DRAIN_SECONDS="1",
         **PASSWORDS,
     ) as installation:
         ours = replace(installation, sip_port=sip_port)
@@ -226,6 +244,16 @@ def trunks(ports: dict[str, int], registrar_port: int, registrar_tls: int) -> di
             "options_s": 0,
         },
     ]
+    for name, number in NUMBERS.items():
+        listed.append(
+            {
+                "name": name.replace("_", "-"),
+                "uri": f"sip:{CARRIER}:{ports[name]}",
+                "auth": account,
+                "dial": [number],
+                "options_s": 0,
+            }
+        )
     ours = {"user": "trunkline", "password_env": "REGISTRAR_PASSWORD"}
     if registrar_port:
         listed.append(

@@ -106,6 +106,9 @@ class AsrWorker:
 
         frames = topics.audio_in(job.call)
         async with self._session.folds.follow(job.call, heard_of) as fold:
+            for key in fold.conversation.digits:  # pressed while the transcriber was made ready
+                if key.position > fold.conversation.keyed_until:
+                    hearing.press(key)
             if (ended := fold.conversation.ended) is not None:
                 heard_of(ended)
             self._session.tail.follow(frames, hearing.checkpoint, feed)
