@@ -212,6 +212,15 @@ def test_only_an_answer_that_we_wait_for_comes_with_the_ack() -> None:
         assert core.next_event() == AckReceived(event.dialog, answer)
 
 
+def test_an_offer_of_ours_never_goes_by_what_may_be_lost() -> None:
+    core = new_core()  # 13.2.1: the INVITE brought none, and the 183 is not acknowledged
+    dialog = called(core)
+    assert core.ring(dialog, 0.0, 183, SDP)
+    *_, progress = core.messages_to_send()
+    assert progress.data.startswith(b"SIP/2.0 183 ")
+    assert progress.data.endswith(b"Content-Length: 0\r\n\r\n")
+
+
 def test_a_second_reinvite_before_the_first_is_answered_is_told_to_wait() -> None:
     core = new_core()
     dialog = called(core)
