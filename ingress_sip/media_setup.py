@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 
 from ingress_sip.endpoint import SipEndpoint
 from ingress_sip.rtp.dtls import Certificate
-from ingress_sip.sdp.codecs import CODECS, PCMA, PCMU, Codec
+from ingress_sip.sdp.codecs import CODECS, Codec
 from ingress_sip.sdp.crypto import KEY_MATERIAL
 from ingress_sip.sdp.fingerprint import Fingerprint
 from ingress_sip.sdp.offer_answer import LocalMedia
@@ -24,7 +24,7 @@ from ingress_sip.trunking.config import Trunk
 class MediaConfig:
     """What is taken of callers that no trunk says more about."""
 
-    codecs: tuple[Codec, ...] = (PCMU, PCMA)
+    codecs: tuple[Codec, ...] = CODECS
     security: MediaSecurity = MediaSecurity.ALLOWED
     #: Keys are also heard by their tones, in the audio.
     tone_detection: bool = False

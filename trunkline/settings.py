@@ -140,9 +140,15 @@ class Settings(BaseSettings):
     """The agents' file. Without it: agents.yaml in the working directory, else the worked example
     that comes with Trunkline."""
 
-    sip_codecs: Annotated[SipCodecs, Field(examples=["PCMU,PCMA,G722,opus"])] = ("PCMU", "PCMA")
-    """Codecs that callers may speak who come by no trunk, in the order in which we offer them:
-    PCMU, PCMA, G722, opus. Audio is 8 kHz on the bus whichever it is."""
+    sip_codecs: Annotated[SipCodecs, Field(examples=["PCMU,PCMA"])] = (
+        "PCMU",
+        "PCMA",
+        "G722",
+        "opus",
+    )
+    """Codecs that callers may speak who come by no trunk, the best first: of those that a caller
+    offers, the first of these is taken. Audio is 8 kHz on the bus whichever it is, and G.711 costs
+    least; between its two laws the caller decides."""
 
     sip_srtp: Annotated[Literal["off", "allowed", "required"], Field()] = "allowed"
     """SRTP with callers who come by no trunk: never, with whoever offers it (by SDES or DTLS), or

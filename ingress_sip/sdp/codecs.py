@@ -90,6 +90,19 @@ class Formats(NamedTuple):
     def first(self) -> tuple[int, Codec] | None:
         return self.codecs[0] if self.codecs else None
 
+    def best(self, ours: tuple[Codec, ...]) -> tuple[int, Codec] | None:
+        """The one to answer with: the first in our order that is here.
+
+        RFC 3264 6.1 would leave the order to the offerer, but that costs: what is not G.711 is
+        decoded and encoded for a call that goes at 8 kHz all the same. Between the two laws of
+        G.711, which are alike to us, it is the offerer's order that decides.
+        """
+        laws = (PCMU, PCMA)
+        ranks = {codec: rank for rank, codec in enumerate(ours)}
+        least = min((ranks[law] for law in laws if law in ranks), default=0)
+        ranks.update({law: least for law in laws if law in ranks})
+        return min(self.codecs, key=lambda each: ranks[each[1]], default=None)
+
     def events_beside(self, codec: Codec) -> EventType | None:
         """The events to use with a codec.
 

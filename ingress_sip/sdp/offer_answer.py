@@ -2,7 +2,7 @@
 
 The first m= line that we can do is taken; every other is refused with port 0, in its place. An
 answer names one codec and telephone-event, so that no peer changes codec in mid-call; among the
-offered codecs the offerer's order decides (6.1).
+offered codecs our order decides (codecs.Formats.best says why).
 
 What comes of an exchange is a `Negotiated`: all that the media need to know, and the session as
 both sides have it, from which later exchanges are made:
@@ -274,7 +274,8 @@ def _take(
             continue
         _address(theirs, media)
         formats = Formats.of(media, local.codecs)
-        if formats.first is None:
+        best = formats.best(local.codecs)
+        if best is None:
             why = "no codec in common"
             continue
         secured = secure_answer(theirs, media, local.security, before.security if before else None)
@@ -282,7 +283,7 @@ def _take(
             why = "no agreement on secure media"
             continue
         keys = secured.keys
-        return _Taken(index, media, formats.first, formats, keys, _is_muxed(media)), secured
+        return _Taken(index, media, best, formats, keys, _is_muxed(media)), secured
     raise SdpError(488, why)
 
 

@@ -145,7 +145,7 @@ class Trunk(_Frozen):
     #: OPTIONS is sent to it so often, s; 0 for never.
     options_s: float = Field(default=30, ge=0, le=3600)
     codecs: tuple[Literal["PCMA", "PCMU", "G722", "opus"], ...] = Field(
-        default=("PCMA", "PCMU"), min_length=1
+        default=("PCMA", "PCMU", "G722", "opus"), min_length=1
     )
     srtp: Literal["off", "allowed", "required"] = "off"
 

@@ -28,7 +28,7 @@ def offered(*lines: str, head: str = HEAD) -> bytes:
     ("formats", "codec", "payload_type"),
     [("0 8", PCMU, 0), ("8 0", PCMA, 8), ("9 18 8", PCMA, 8), ("97 8", PCMU, 97)],
 )
-def test_the_offerers_order_decides(formats: str, codec: object, payload_type: int) -> None:
+def test_the_offerers_order_decides_between_the_laws(formats: str, codec: object, payload_type: int) -> None:
     result = answer(offered(f"m=audio 5000 RTP/AVP {formats}", "a=rtpmap:97 pcmu/8000/1"), LOCAL)
     assert (result.codec, result.payload_type) == (codec, payload_type)
     assert result.remote == ("192.0.2.7", 5000)
@@ -195,7 +195,9 @@ def test_ipv6() -> None:
 def test_two_of_us_agree(ours: list[Codec], theirs: list[Codec]) -> None:
     caller = replace(LOCAL, codecs=tuple(ours))
     callee = replace(LOCAL, address="192.0.2.2", port=41000, codecs=tuple(theirs))
-    common = [codec for codec in ours if codec in theirs]
+    laws = [codec for codec in ours if codec in (PCMU, PCMA)]
+    order = [law for codec in theirs for law in ((*laws,) if codec in laws else (codec,))]
+    common = [codec for codec in order if codec in ours and codec in theirs]
     if not common:
         with pytest.raises(SdpError):
             answer(offer(caller).body, callee)
@@ -275,9 +277,16 @@ def test_an_offer_of_all_that_we_speak() -> None:
     ],
 )
 def test_wideband(lines: tuple[str, ...], codec: Codec, payload_type: int) -> None:
-    result = answer(offered(f"m=audio 5000 RTP/AVP {lines[0]}", *lines[1:]), WIDE)
+    wide_first = replace(WIDE, codecs=(OPUS, G722, PCMU))
+    result = answer(offered(f"m=audio 5000 RTP/AVP {lines[0]}", *lines[1:]), wide_first)
     assert (result.codec, result.payload_type) == (codec, payload_type)
     assert result.receive == ((payload_type, codec),)
+
+
+def test_what_costs_least_is_taken_though_the_offerer_has_it_last() -> None:
+    lines = ("m=audio 5000 RTP/AVP 96 9 8 0", "a=rtpmap:96 opus/48000/2")
+    assert answer(offered(*lines), WIDE).codec == PCMA
+    assert answer(offered(*lines), replace(WIDE, codecs=(G722, PCMU))).codec == G722
 
 
 @pytest.mark.parametrize(

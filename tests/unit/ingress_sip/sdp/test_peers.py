@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ingress_sip.sdp.codecs import CODECS, G722, OPUS, PCMA, Codec, EventType
+from ingress_sip.sdp.codecs import G722, OPUS, PCMA, PCMU, Codec, EventType
 from ingress_sip.sdp.crypto import (
     AEAD_AES_256_GCM,
     AES_CM_128_HMAC_SHA1_32,
@@ -32,7 +32,9 @@ PEERS = {
 SECURITY = LocalSecurity(
     key_material=bytes(range(KEY_MATERIAL)), fingerprint=Fingerprint("sha-256", bytes(32))
 )
-LOCAL = LocalMedia("192.0.2.1", 40000, session_id=7, codecs=CODECS, security=SECURITY)
+#: Who likes it wide.
+WIDE = (OPUS, G722, PCMU, PCMA)
+LOCAL = LocalMedia("192.0.2.1", 40000, session_id=7, codecs=WIDE, security=SECURITY)
 TELEPHONE = replace(LOCAL, codecs=(PCMA,))
 KEY = b"0123456789ABCDEF0123456789ABCD"
 
@@ -49,7 +51,7 @@ class Made(NamedTuple):
 CM_80, CM_32 = AES_CM_128_HMAC_SHA1_80, AES_CM_128_HMAC_SHA1_32
 KEYS_8K = EventType(101, 8000)
 MADE = {
-    "asterisk": Made(PCMA, 8, KEYS_8K, ("192.0.2.7", 15863)),
+    "asterisk": Made(G722, 9, KEYS_8K, ("192.0.2.7", 15863)),
     "baresip": Made(OPUS, 96, KEYS_8K, ("192.0.2.7", 21027)),
     "baresip-dtls": Made(OPUS, 96, KEYS_8K, None, DtlsPeer),
     "browser": Made(OPUS, 111, EventType(110, 48000), ("192.0.2.7", 54321), DtlsPeer),
@@ -57,10 +59,10 @@ MADE = {
     "fax": Made(PCMA, 8, None, ("192.0.2.7", 20001), ptime=10),
     "freeswitch": Made(OPUS, 102, EventType(103, 48000), ("192.0.2.7", 26411)),
     "linphone": Made(OPUS, 96, EventType(101, 48000), ("192.0.2.7", 57478)),
-    "linphone-srtp": Made(CODECS[0], 0, KEYS_8K, ("2001:db8::7", 7078), CM_80),
+    "linphone-srtp": Made(PCMU, 0, KEYS_8K, ("2001:db8::7", 7078), CM_80),
     "snom-optional": Made(G722, 9, KEYS_8K, ("192.0.2.7", 59219), CM_32),
     "teams": Made(G722, 9, KEYS_8K, ("192.0.2.200", 51027), CM_80),
-    "twilio": Made(CODECS[0], 0, KEYS_8K, ("203.0.113.9", 18913), CM_80),
+    "twilio": Made(PCMU, 0, KEYS_8K, ("203.0.113.9", 18913), CM_80),
     "zoom": Made(G722, 9, KEYS_8K, ("203.0.113.20", 40213), CM_80),
 }
 
