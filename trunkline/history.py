@@ -161,9 +161,10 @@ def list_as_text(calls: list[Json]) -> str:
 
 def call_as_text(call: Json) -> str:
     """A call for people: who, the transcript with each turn's milliseconds, the recording."""
+    ending = "live" if call["live"] else call["ending"]
     lines = [
-        f"{call['id']}  {call['caller']} -> {call['called']}, agent {call['agent_name']}, "
-        f"{call['codec']}, {'live' if call['live'] else call['ending']}",
+        f"{call['id']}  {call['direction']}  {call['caller']} -> {call['called']}, "
+        f"agent {call['agent_name']}, {call['codec']}, {ending}",
     ]
     for turn in call["turns"]:
         if turn["caller_text"]:
@@ -174,6 +175,13 @@ def call_as_text(call: Json) -> str:
         if turn["voice_to_voice_ms"] is not None:
             stages = ", ".join(f"{name} {ms:.0f}" for name, ms in turn["stages_ms"].items())
             lines.append(f"          {turn['voice_to_voice_ms']:.0f} ms ({stages})")
+        lines += [_action(each) for each in call["actions"] if each["turn"] == turn["number"]]
     if call["recording_file"]:
         lines.append(f"  recording {call['recording_file']}")
     return "\n".join(lines)
+
+
+def _action(done: Json) -> str:
+    given = " ".join(done["arguments"].values())
+    outcome = " ".join(filter(None, (done["outcome"] or "not done", done["detail"])))
+    return f"  {done['action']:<7} {given}".rstrip() + f" [{outcome}]"

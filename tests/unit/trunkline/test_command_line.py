@@ -7,6 +7,7 @@ import socket
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -168,6 +169,11 @@ def test_status_for_people() -> None:
                 {"role": "asr", "pid": 12, "host": "h", "since": 0, "owned": 3, "address": ""}
             ],
             "pools": {"asr": {"waiting": 1, "owned": 3}},
+            "trunks": [
+                {"name": "carrier", "registered": "failed", "reachable": "yes", "calls": 3,
+                 "limit": 30, "status": 403, "reason": "Forbidden"},
+            ],
+            "phones": [{"user": "anna", "contact": "sip:anna@192.0.2.8"}],
             "calls": [
                 {"id": "c-1", "agent": "clinic", "caller": "+1", "called": "desk",
                  "started_at": 0, "turns": 2, "ended": False},
@@ -179,7 +185,11 @@ def test_status_for_people() -> None:
     assert "asr             12  h                        3  1m05s" in text
     assert "c-1  +1 -> desk (clinic), 2 turn(s), 1m05s" in text
     assert "c-2  its log is of another version" in text
-    empty = as_text({"processes": [], "pools": {}, "calls": []}, now_ms=0)
+    assert "carrier             failed      yes           3/30  403 Forbidden" in text
+    assert "anna                sip:anna@192.0.2.8" in text
+    nothing: dict[str, Any] = {"processes": [], "pools": {}, "trunks": [], "phones": []}
+    empty = as_text({**nothing, "calls": []}, now_ms=0)
+    assert "TRUNK" not in empty
     assert "start `trunkline up`" in empty
 
 
@@ -187,8 +197,13 @@ CALL = {
     "id": "20260101t000000-abcdef01", "live": False, "caller": "+1", "called": "desk",
     "agent_name": "clinic", "codec": "PCMU", "ending": "caller_hung_up", "duration_ms": 12_340,
     "turn_count": 1, "recording_file": "r.wav",
+    "direction": "outbound", "actions": [
+        {"turn": 1, "action": "transfer", "arguments": {"target": "100"}, "outcome": "failed",
+         "detail": "486 Busy Here"},
+        {"turn": 1, "action": "hangup", "arguments": {}, "outcome": None, "detail": ""},
+    ],
     "turns": [
-        {"caller_text": "yes please", "agent_text": "It is booked. Bye.",
+        {"number": 1, "caller_text": "yes please", "agent_text": "It is booked. Bye.",
          "heard_text": "It is booked.", "interrupted": True, "voice_to_voice_ms": 640.2,
          "stages_ms": {"endpoint": 600.0, "asr": 40.2}},
     ],
@@ -202,3 +217,5 @@ def test_calls_for_people() -> None:
     assert "  caller  yes please" in text
     assert "  agent   It is booked. [interrupted]" in text
     assert "640 ms (endpoint 600, asr 40)" in text
+    assert "  transfer 100 [failed 486 Busy Here]" in text
+    assert "  hangup [not done]" in text
