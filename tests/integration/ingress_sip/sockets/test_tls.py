@@ -163,7 +163,10 @@ async def test_a_handshake_that_does_not_end_takes_its_place_for_a_while_only(
 
 
 async def test_old_tls_is_refused(new_side: NewSide, authority: Authority) -> None:
-    side = await new_side(LISTEN, tls=files(authority.issue("127.0.0.1"), authority))
+    own = files(authority.issue("127.0.0.1"), authority)
+    for ours in (TlsContexts(own).server(), TlsContexts(own).client()):
+        assert ours.minimum_version is ssl.TLSVersion.TLSv1_2
+    side = await new_side(LISTEN, tls=own)
     context = ssl.create_default_context(cafile=authority.file)
     context.minimum_version = ssl.TLSVersion.MINIMUM_SUPPORTED
     with pytest.warns(DeprecationWarning, match="TLSv1_1"):

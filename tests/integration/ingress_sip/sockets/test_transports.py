@@ -217,7 +217,7 @@ async def test_what_waits_for_a_connection_has_a_limit(new_side: NewSide) -> Non
 
 
 async def test_local_is_the_address_that_the_peer_sees(new_side: NewSide) -> None:
-    side = await new_side("udp:0.0.0.0:0", "tcp:0.0.0.0:0", "udp:127.0.0.2:0", "udp:[::]:0")
+    side = await new_side("udp:127.0.0.2:0", "udp:0.0.0.0:0", "tcp:0.0.0.0:0", "udp:[::]:0")
     at = {(each.transport, each.host): each.port for each in side.transports.listening}
     local = side.transports.local
     assert local(Hop(UDP, "127.0.0.1", 5060)) == ("127.0.0.1", at[UDP, "0.0.0.0"])
