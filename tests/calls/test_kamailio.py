@@ -57,7 +57,7 @@ def test_requests_in_the_call_go_by_the_proxy_too(
     messages = run.call(trunk.port, REGISTRAR)
     bye = next(message for message in messages if message.start.startswith("BYE "))
     assert REGISTRAR in bye.header("Via")
-    assert exchange.recorded(caller="by-proxy")["ending"] == "agent_hung_up"
+    assert exchange.row(caller="by-proxy")["ending"] == "agent_hung_up"
 
 
 @pytest.mark.parametrize(("by", "number"), [("registrar", "8801"), ("registrar-tls", "8901")])
@@ -98,4 +98,4 @@ def test_nobody_answers_beyond_the_proxy(exchange: Exchange) -> None:
     """RFC 3665 3.10, as a proxy reports it: 408, after its own timers."""
     status, said = finished(exchange.call("8802", trunk="registrar", timeout_s=45), within_s=60)
     assert status == 1, said
-    assert exchange.recorded(called="8802")["ending"] in ("no_answer", "unreachable")
+    assert exchange.row(called="8802")["ending"] in ("no_answer", "unreachable")

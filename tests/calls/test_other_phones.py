@@ -59,7 +59,7 @@ def test_strangers_find_nobody_and_the_trunk_is_served(guarded: Exchange, tmp_pa
     assert f"127.0.0.1:{guarded.sip_port}" not in found.stdout
     trunk = Sipp("inbound/bye.xml", tmp_path / "trunk", caller="by-trunk", local=CARRIER)
     trunk.call(guarded.sip_port)
-    assert guarded.recorded(caller="by-trunk")["trunk"] == "carrier"
+    assert guarded.row(caller="by-trunk")["trunk"] == "carrier"
     stranger = Sipp("inbound/options.xml", tmp_path / "stranger", timeout_s=2, options=("-nr",))
     with pytest.raises(AssertionError):
         stranger.call(guarded.sip_port)

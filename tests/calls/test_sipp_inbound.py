@@ -51,7 +51,7 @@ def test_a_call_may_be_cancelled(exchange: Exchange, tmp_path: Path) -> None:
             exchange.sip_port
         )
         if 487 in [message.status for message in messages]:
-            assert exchange.recorded(caller=caller)["ending"] == "cancelled"
+            assert exchange.row(caller=caller)["ending"] == "cancelled"
             return
     raise AssertionError("no CANCEL was in time")
 
@@ -67,7 +67,7 @@ def test_an_invite_that_is_repeated_is_one_call(exchange: Exchange, tmp_path: Pa
     messages = run.call(exchange.sip_port)
     answers = {m.text for m in messages if m.status == 200 and m.header("CSeq") == "1 INVITE"}
     assert len(answers) == 1
-    assert exchange.recorded(caller="stutters")["ending"] == "caller_hung_up"
+    assert exchange.row(caller="stutters")["ending"] == "caller_hung_up"
 
 
 @pytest.mark.parametrize(
@@ -79,7 +79,7 @@ def test_a_key_by_info_is_pressed_once(
 ) -> None:
     caller = name.replace("_", "-")
     scenario(exchange, tmp_path, name, caller=caller).call(exchange.sip_port)
-    digits = exchange.log(exchange.recorded(caller=caller), "digit")
+    digits = exchange.log(exchange.row(caller=caller), "digit")
     assert [digit["digit"] for digit in digits] == [key for key, _ in pressed]
     for digit, (_, duration_ms) in zip(digits, pressed, strict=True):
         assert duration_ms is None or digit["duration_ms"] == duration_ms
@@ -89,6 +89,6 @@ def test_the_agent_hangs_up(exchange: Exchange, tmp_path: Path) -> None:
     """`target_refresh` presses the key for it, and checks where the BYE goes."""
     run = scenario(exchange, tmp_path, "target_refresh", caller="is-hung-up-on")
     run.call(exchange.sip_port)
-    call = exchange.recorded(caller="is-hung-up-on")
+    call = exchange.row(caller="is-hung-up-on")
     assert call["ending"] == "agent_hung_up"
     assert [digit["digit"] for digit in exchange.log(call, "digit")] == [HANG_UP_KEY]

@@ -38,16 +38,16 @@ def test_a_call_whose_ack_never_comes_is_hung_up(exchange: Exchange, runs: Runs)
     # After 0, 0.5, 1.5, 3.5, 7.5, ... 31.5 s.
     assert len(answers) in (10, 11)
     assert len(set(answers)) == 1
-    assert exchange.recorded(caller="ack_never")["ending"] == "no_ack"
+    assert exchange.row(caller="ack_never")["ending"] == "no_ack"
 
 
 def test_a_session_that_is_not_refreshed_is_over(exchange: Exchange, runs: Runs) -> None:
     """A third of 90 s before the interval is over (RFC 4028 section 10)."""
     runs("session_expires")
-    call = exchange.recorded(caller="session_expires")
+    call = exchange.row(caller="session_expires")
     assert 55_000 <= call["duration_ms"] <= 75_000
 
 
 def test_we_refresh_a_session_and_again_after_491(exchange: Exchange, runs: Runs) -> None:
     runs("session_refreshed")
-    assert exchange.recorded(caller="session_refreshed")["ending"] == "caller_hung_up"
+    assert exchange.row(caller="session_refreshed")["ending"] == "caller_hung_up"

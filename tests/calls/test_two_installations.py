@@ -50,12 +50,12 @@ def test_the_branch_calls_the_head_office(exchange: Exchange, branch: Installati
         of(exchange, branch).call("quick", agent="brief", trunk="head-office"), 60
     )
     assert status == 0, said
-    assert of(exchange, branch).recorded(called="quick")["trunk"] == "head-office"
-    assert exchange.recorded(caller="desk")["ending"] == "caller_hung_up"
+    assert of(exchange, branch).row(called="quick")["trunk"] == "head-office"
+    assert exchange.row(caller="desk")["ending"] == "caller_hung_up"
 
 
 def test_the_head_office_calls_the_branch(exchange: Exchange, branch: Installation) -> None:
     """By the binding of its registration, over the connection that the branch opened."""
     status, said = finished(exchange.call("desk", agent="brief", trunk=""), 60)
     assert status == 0, said
-    assert of(exchange, branch).recorded(trunk="head-office", direction="inbound")["answered_at"]
+    assert of(exchange, branch).row(trunk="head-office", direction="inbound")["answered_at"]

@@ -9,6 +9,7 @@ Peers have loopback addresses of their own, since a trunk is known by its addres
 | 127.0.0.4 | the trunk `spare`: sipp |
 | 127.0.0.5 | the trunk `registrar`: kamailio, where the installation registers |
 | 127.0.0.7 | a phone that the agent `quick` transfers to |
+| 127.0.0.8 | the trunk `wideband`: phones with better codecs than G.711 |
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ CARRIER: Final = "127.0.0.3"
 SPARE: Final = "127.0.0.4"
 REGISTRAR: Final = "127.0.0.5"
 DESK: Final = "127.0.0.7"
+WIDEBAND: Final = "127.0.0.8"
 #: Users of ours, and what we are called at the trunks.
 PASSWORDS: Final = {
     "ALICE_PASSWORD": "secret-of-alice",
@@ -242,6 +244,13 @@ def trunks(ports: dict[str, int], registrar_port: int, registrar_tls: int) -> di
             "uri": f"sip:{SPARE}:{ports['spare']}",
             "dial": ["55*"],
             "options_s": 0,
+        },
+        {
+            "name": "wideband",
+            "uri": f"sip:{WIDEBAND}",
+            "dial": ["99*"],
+            "options_s": 0,
+            "codecs": ["opus", "G722", "PCMU"],
         },
     ]
     for name, number in NUMBERS.items():
