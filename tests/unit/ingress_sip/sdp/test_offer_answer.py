@@ -28,7 +28,9 @@ def offered(*lines: str, head: str = HEAD) -> bytes:
     ("formats", "codec", "payload_type"),
     [("0 8", PCMU, 0), ("8 0", PCMA, 8), ("9 18 8", PCMA, 8), ("97 8", PCMU, 97)],
 )
-def test_the_offerers_order_decides_between_the_laws(formats: str, codec: object, payload_type: int) -> None:
+def test_the_offerer_decides_between_the_laws(
+    formats: str, codec: object, payload_type: int
+) -> None:
     result = answer(offered(f"m=audio 5000 RTP/AVP {formats}", "a=rtpmap:97 pcmu/8000/1"), LOCAL)
     assert (result.codec, result.payload_type) == (codec, payload_type)
     assert result.remote == ("192.0.2.7", 5000)

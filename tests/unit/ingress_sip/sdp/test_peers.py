@@ -51,7 +51,7 @@ class Made(NamedTuple):
 CM_80, CM_32 = AES_CM_128_HMAC_SHA1_80, AES_CM_128_HMAC_SHA1_32
 KEYS_8K = EventType(101, 8000)
 MADE = {
-    "asterisk": Made(G722, 9, KEYS_8K, ("192.0.2.7", 15863)),
+    "asterisk": Made(OPUS, 107, KEYS_8K, ("192.0.2.7", 15863)),
     "baresip": Made(OPUS, 96, KEYS_8K, ("192.0.2.7", 21027)),
     "baresip-dtls": Made(OPUS, 96, KEYS_8K, None, DtlsPeer),
     "browser": Made(OPUS, 111, EventType(110, 48000), ("192.0.2.7", 54321), DtlsPeer),
