@@ -198,7 +198,7 @@ def test_two_of_us_agree(ours: list[Codec], theirs: list[Codec]) -> None:
     caller = replace(LOCAL, codecs=tuple(ours))
     callee = replace(LOCAL, address="192.0.2.2", port=41000, codecs=tuple(theirs))
     laws = [codec for codec in ours if codec in (PCMU, PCMA)]
-    order = [law for codec in theirs for law in ((*laws,) if codec in laws else (codec,))]
+    order = [law for codec in theirs for law in ((*laws,) if codec in (PCMU, PCMA) else (codec,))]
     common = [codec for codec in order if codec in ours and codec in theirs]
     if not common:
         with pytest.raises(SdpError):
