@@ -116,13 +116,13 @@ def test_a_phone_registers_and_is_called(exchange: Exchange, tmp_path: Path) -> 
     phone.prepare(spoken([QUESTION], before_s=4.5, between_s=7, after_s=10))
     with phone.running() as control:
         registration(control, "OK")
-        call = exchange.call("bob", agent="clinic", trunk="", timeout_s=10)
+        call = exchange.call("sip:bob@127.0.0.1", agent="clinic", trunk="", timeout_s=10)
         control.until("CALL_ESTABLISHED", 20)
         time.sleep(13)
         control.order("hangup")
         status, said = finished(call)
     assert status == 0, said
-    kept = exchange.recorded(called="bob")
+    kept = exchange.recorded(called="sip:bob@127.0.0.1")
     assert kept["direction"] == "outbound"
     understood(kept)
     assert coverage(agent_channel(exchange.installation, kept), phone.heard) > 0.95

@@ -60,6 +60,7 @@ def test_requests_in_the_call_go_by_the_proxy_too(
     assert exchange.row(caller="by-proxy")["ending"] == "agent_hung_up"
 
 
+@pytest.mark.deep
 @pytest.mark.parametrize(("by", "number"), [("registrar", "8801"), ("registrar-tls", "8901")])
 def test_a_call_goes_out_by_a_proxy_that_asks_who_we_are(
     exchange: Exchange, trunk: Kamailio, tmp_path: Path, by: str, number: str

@@ -28,6 +28,7 @@ def run(program: str, package: str, *arguments: str) -> subprocess.CompletedProc
     )
 
 
+@pytest.mark.deep
 def test_linphonec_is_understood(exchange: Exchange, tmp_path: Path) -> None:
     if not linphone.available:
         pytest.skip("linphonec is not installed (Debian: linphone-cli)")

@@ -46,16 +46,16 @@ def of(exchange: Exchange, installation: Installation) -> Exchange:
 
 def test_the_branch_calls_the_head_office(exchange: Exchange, branch: Installation) -> None:
     """Challenged as any phone is, and let in as `desk`."""
-    status, said = finished(
-        of(exchange, branch).call("quick", agent="brief", trunk="head-office"), 60
-    )
+    number = f"sip:quick@127.0.0.1:{exchange.sip_port}"
+    call = of(exchange, branch).call(number, agent="brief", trunk="head-office")
+    status, said = finished(call, 60)
     assert status == 0, said
-    assert of(exchange, branch).row(called="quick")["trunk"] == "head-office"
-    assert exchange.row(caller="desk")["ending"] == "caller_hung_up"
+    assert of(exchange, branch).row(called=number)["trunk"] == "head-office"
+    assert exchange.row(caller="+15550100", direction="inbound")["ending"] == "caller_hung_up"
 
 
 def test_the_head_office_calls_the_branch(exchange: Exchange, branch: Installation) -> None:
     """By the binding of its registration, over the connection that the branch opened."""
-    status, said = finished(exchange.call("desk", agent="brief", trunk=""), 60)
+    status, said = finished(exchange.call("sip:desk@127.0.0.1", agent="brief", trunk=""), 60)
     assert status == 0, said
     assert of(exchange, branch).row(trunk="head-office", direction="inbound")["answered_at"]
