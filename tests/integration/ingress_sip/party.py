@@ -13,6 +13,7 @@ import ssl
 from collections.abc import Awaitable, Callable
 from typing import Final, Protocol
 
+from ingress_sip.rtp.dtls import is_dtls
 from ingress_sip.rtp.packet import is_rtcp, parse
 from ingress_sip.rtp.protection import Protection
 from ingress_sip.rtp.sender import RtpSender
@@ -312,7 +313,7 @@ class Party:
         async with asyncio.timeout(_PATIENCE_S):
             while True:
                 packet = await self.rtp.came.get()
-                if 20 <= packet[0] <= 63 or is_rtcp(packet):
+                if is_dtls(packet) or is_rtcp(packet):
                     continue
                 if self.protection is not None:
                     packet = self.protection.unprotect(packet)
