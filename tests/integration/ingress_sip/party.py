@@ -49,17 +49,17 @@ class Datagrams:
     def __init__(self, port: Port) -> None:
         self.came = port.came
         self.server = ("", 0)
-        self._port = port
+        self.port = port
 
     @property
     def number(self) -> int:
-        return self._port.number
+        return self.port.number
 
     def send(self, message: bytes) -> None:
-        self._port.transport.sendto(message, self.server)
+        self.port.transport.sendto(message, self.server)
 
     def close(self) -> None:
-        self._port.transport.close()
+        self.port.transport.close()
 
 
 class Connection:
@@ -133,6 +133,13 @@ class Party:
         """Speak to this server from now on, by UDP."""
         assert isinstance(self.wire, Datagrams)
         self.wire.server = at(server, self.transport, self._ip)
+
+    def second_line(self, server: SipServer) -> Party:
+        """The same phone in another call. What comes is read by whichever of the two asks."""
+        assert isinstance(self.wire, Datagrams)
+        line = Party(Datagrams(self.wire.port), self.rtp, host=self._ip, user=self.user)
+        line.meets(server)
+        return line
 
     # What is said
 

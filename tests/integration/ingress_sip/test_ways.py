@@ -62,7 +62,7 @@ async def test_a_call_by_a_connection(
     authority = Authority(tmp_path)
     pair = authority.issue("127.0.0.1")
     tls = TlsFiles(pair.certificate, pair.key, authority.file)
-    trunk = Trunk(name="acme", uri="sip:trunk.invalid", allow=("127.0.0.1",), options_s=0)
+    trunk = Trunk(name="acme", uri="sip:127.0.0.2", allow=("127.0.0.1",), options_s=0)
     server = await start_server(
         endpoint=listening(Transport.UDP, transport, tls=tls), trunks=Trunks(trunks=(trunk,))
     )
