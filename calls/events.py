@@ -88,6 +88,16 @@ class CallRinging(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CallRerouted(Event):
+    """An outbound call goes by another trunk than before, which could not take it."""
+
+    KEY = ("trunk",)
+
+    kind: Literal["call.rerouted"] = "call.rerouted"
+    trunk: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CallAnswered(Event):
     """Media may flow."""
 
@@ -439,8 +449,8 @@ class CallRecorded(Event):
 
 # fmt: off
 AnyEvent = (
-    CallStarted | CallRinging | CallAnswered | CallEnded | DigitPressed | MediaQuality
-    | MediaGap | SpeechStarted | TranscriptPartial | TurnGuessed | GuessWithdrawn | TurnEnded
+    CallStarted | CallRerouted | CallRinging | CallAnswered | CallEnded | DigitPressed
+    | MediaQuality | MediaGap | SpeechStarted | TranscriptPartial | TurnGuessed | GuessWithdrawn | TurnEnded
     | SpeechDropped | HearingEnded | ReplyStarted | SentenceReady | AsideDue | ActionRequested
     | ActionDone | TransferProgressed | ReplyEnded | SynthesisStarted | SynthesisEnded
     | PlaybackStarted | PlaybackStopped | StageFailed | CallRecorded
