@@ -450,9 +450,9 @@ class CallRecorded(Event):
 # fmt: off
 AnyEvent = (
     CallStarted | CallRerouted | CallRinging | CallAnswered | CallEnded | DigitPressed
-    | MediaQuality | MediaGap | SpeechStarted | TranscriptPartial | TurnGuessed | GuessWithdrawn | TurnEnded
-    | SpeechDropped | HearingEnded | ReplyStarted | SentenceReady | AsideDue | ActionRequested
-    | ActionDone | TransferProgressed | ReplyEnded | SynthesisStarted | SynthesisEnded
-    | PlaybackStarted | PlaybackStopped | StageFailed | CallRecorded
+    | MediaQuality | MediaGap | SpeechStarted | TranscriptPartial | TurnGuessed | GuessWithdrawn
+    | TurnEnded | SpeechDropped | HearingEnded | ReplyStarted | SentenceReady | AsideDue
+    | ActionRequested | ActionDone | TransferProgressed | ReplyEnded | SynthesisStarted
+    | SynthesisEnded | PlaybackStarted | PlaybackStopped | StageFailed | CallRecorded
 )
 # fmt: on
