@@ -212,8 +212,12 @@ class SipServer:
                 while len(self._live) or self._admitting:
                     self._live.fewer.clear()
                     await self._live.fewer.wait()
+        for dialog in tuple(self._admitting):
+            self._endpoint.reject(dialog, 503)
         for call in self._live:
             self._live.end(call, Ending.SHUTDOWN)
+        self._transfers.leave()
+        self._referrals.leave()
         await self._endpoint.until_quiet(_BYE_S)
         await leaving
 
@@ -288,7 +292,7 @@ class SipServer:
     def _happened_in(self, call: SipCall, event: sip.Event) -> None:
         match event:
             case sip.InviteCancelled():
-                pass  # it is being opened: `accept` will say so, once the log has its first entry
+                self._live.finish(call, Ending.CANCELLED)
             case sip.ByeReceived():
                 if not self._referrals.caller_left(call):
                     self._live.finish(call, self._transfers.caller_left(call))
@@ -311,17 +315,23 @@ class SipServer:
 
     def _invite_received(self, event: sip.InviteReceived) -> None:
         admitted = event.admitted
-        assert isinstance(admitted, Admitted)
-        if event.replaces is not None:
-            self._referrals.replaced(event, admitted.trunk)
-            return
-        self._admitting.add(event.dialog)
-        self._live.spawn(self._invited(event, admitted))
+        assert isinstance(admitted, Admitted)  # Admission.screen gives nothing else
+        # At once, for the next INVITE to count it.
+        self._policy.lines.take(admitted.line)
+        if admitted.trunk is not None and (digest := self.keeper.digest(admitted.trunk)):
+            self._endpoint.use_credentials(event.dialog, digest)
+        if event.replaces is None:
+            self._admitting.add(event.dialog)
+            self._live.spawn(self._invited(event, admitted))
+        elif not self._referrals.replaced(event, admitted):
+            self._policy.lines.free(admitted.line)
 
     async def _invited(self, event: sip.InviteReceived, admitted: Admitted) -> None:
+        call = None
         try:
             async with self._one_of_few:
-                await self._admit(event, admitted)
+                call = await self._prepared(event, admitted)
+                await self._answer(call)
         except RefusedError as refusal:
             self._admission.refused(refusal, event.request)
             self._endpoint.reject(event.dialog, refusal.status, refusal.headers)
@@ -329,16 +339,18 @@ class SipServer:
             # Ours: it must leave no phone ringing and no port taken.
             metrics.ERRORS.labels("ingress", "admission").inc()
             _log.exception("sip.admission_failed", number=number_called(event.request))
-            if (unfinished := self._live.of(event.dialog)) is not None:
-                self._live.end(unfinished, Ending.FAILED)
+            if call is not None:
+                self._live.end(call, Ending.FAILED)
             else:
                 self._endpoint.reject(event.dialog, 500)
         finally:
+            if call is None:
+                self._policy.lines.free(admitted.line)
             self._admitting.discard(event.dialog)
             self._live.fewer.set()
 
-    async def _admit(self, event: sip.InviteReceived, admitted: Admitted) -> None:
-        """Answer the call, unless its caller gives up meanwhile.
+    async def _prepared(self, event: sip.InviteReceived, admitted: Admitted) -> SipCall:
+        """The call, with its ports and its line, before anybody is told of it.
 
         Raises:
             RefusedError
@@ -358,10 +370,13 @@ class SipServer:
             if event.offer:
                 call.agree(call.answer(event.offer))
                 call.started = replace(started, codec=call.codec)
+        except SdpError as error:
+            stream.close()
+            raise RefusedError(error.status, error.reason, reason="media") from error
         except BaseException:
             stream.close()
             raise
-        await self._answer(call)
+        return call
 
     def _started(self, event: sip.InviteReceived, admitted: Admitted) -> CallStarted:
         agent = self._admission.agent_for(admitted.number)
@@ -380,18 +395,21 @@ class SipServer:
         )
 
     async def _answer(self, call: SipCall) -> None:
-        self._live.add(call)
+        """Answer the call, unless its caller gives up meanwhile.
+
+        Raises:
+            RefusedError
+        """
         self._endpoint.ring(call.dialog)
         try:
             async with asyncio.timeout(_OPEN_S):
-                await self._engine.open(call.started)
+                await self._live.open(call)
         except (BusError, OSError) as error:
-            self._live.discard(call)
             raise RefusedError(
                 503, f"the bus is away: {error}", reason="bus", retry_after_s=5
             ) from error
         body = call.agreed.body if call.agreed else call.offer()
-        if not self._endpoint.accept(call.dialog, body):
+        if call.over or not self._endpoint.accept(call.dialog, body):
             self._live.finish(call, Ending.CANCELLED)
             return
         call.answered = True
@@ -403,7 +421,7 @@ class SipServer:
         Nothing is sent before: whoever sends INVITEs in others' names must not make us send their
         audio there, nor have an agent speak to nobody (RFC 8445 19.5.1, the voice hammer).
         """
-        if call.pending is not None and (body or call.agreed is None):
+        if call.pending is not None:
             # The ACK brings the answer to the offer in our 200 (RFC 3261 13.2.1).
             try:
                 call.accepted(body)
@@ -415,8 +433,10 @@ class SipServer:
         self._live.connect(call)
 
     def _reinvited(self, call: SipCall, event: sip.ReinviteReceived) -> None:
+        call.refused()  # an offer of ours that waits to be made again is made of what comes now
         if not event.offer:
-            self._endpoint.accept(call.dialog, call.offer())
+            if not self._endpoint.accept(call.dialog, call.offer()):
+                call.refused()
             return
         try:
             media = call.answer(event.offer)
