@@ -141,6 +141,7 @@ class SipCall:
         pending, self.pending = self.pending, None
         if pending is not None and self.agreed is not None:
             self.agreed = self.agreed.withdrawn(pending)
+            self.local = self.agreed.local
 
     def begin_again(self, local: LocalMedia) -> None:
         """Somebody else is the other side now: a session of its own is agreed with them."""
