@@ -21,7 +21,7 @@ from ingress_sip.sdp.crypto import KEY_MATERIAL
 from ingress_sip.sdp.offer_answer import LocalMedia, answer
 from ingress_sip.sdp.security import LocalSecurity, MediaSecurity
 from ingress_sip.sdp.session import SdpError
-from ingress_sip.signalling.errors import IgnoredError, SipError, WrongPasswordError
+from ingress_sip.signalling.errors import IgnoredError, SipError
 from ingress_sip.signalling.inspection import sdp_of
 from ingress_sip.signalling.message import Request
 from ingress_sip.signalling.replies import REASONS
@@ -89,10 +89,6 @@ class Admission:
         known = self._policy.is_trunk(source.host) or not self._policy.is_silent
         return known and self._limits.admits_beginning(source.host, now)
 
-    def trusts(self, source: Hop) -> bool:
-        """Is this a trunk's address, or this machine's?"""
-        return self._limits.trusts(source.host) or self._policy.is_trunk(source.host)
-
     def admit(self, request: Request, source: Hop, now: float) -> None:
         """Outside of dialogs: is whoever asks to be answered at all?"""
         if not self._limits.admits_beginning(source.host, now):
@@ -154,7 +150,7 @@ class Admission:
 
     def _count_failure(self, error: SipError, request: Request, source: Hop, now: float) -> None:
         """Whoever guesses at passwords or numbers is not listened to for a while."""
-        if isinstance(error, WrongPasswordError):
+        if error.status == 401 and "Authorization" in request.headers:
             self._limits.failed_authentication(source.host, now)
         if error.status != 401:
             metrics.CALLS_REFUSED.labels("policy").inc()

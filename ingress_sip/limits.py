@@ -106,7 +106,7 @@ class SourceLimits:
         """
         self._trusted = tuple(ipaddress.ip_network(one, strict=False) for one in networks)
         for name, source in self._sources.items():
-            source.trusted = self.trusts(name)
+            source.trusted = self._trusts(name)
 
     def admits(self, host: str, now: float) -> bool:
         """Whether to look at a message that came from `host`, an IP address; if not, drop it."""
@@ -146,14 +146,14 @@ class SourceLimits:
             source = _Source(
                 _Bucket(self._messages.burst, now),
                 _Bucket(self._beginnings.burst, now),
-                trusted=self.trusts(name),
+                trusted=self._trusts(name),
             )
             if len(sources) >= self._most:
                 del sources[next(iter(sources))]
         sources[name] = source
         return source
 
-    def trusts(self, name: str) -> bool:
+    def _trusts(self, name: str) -> bool:
         """By its network: a trusted address within a /64 makes the /64 trusted."""
         if not self._trusted:
             return False

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
 from ingress_sip.signalling.digest_fields import Algorithm, Answer, Challenge, ha1_of
-from ingress_sip.signalling.errors import SipError, WrongPasswordError
+from ingress_sip.signalling.errors import SipError
 from ingress_sip.signalling.headers import Headers
 from ingress_sip.signalling.message import Request
 from ingress_sip.signalling.uri import SipUri, Uri, parse_uri
@@ -193,10 +193,7 @@ class DigestServer:
             expected.encode(), answer.response.encode("utf-8", "surrogateescape")
         )
         if not right or ha1 is None:
-            refusal = self._unauthorized(source, now)
-            if self._is_ours(answer.nonce, source, now):
-                raise WrongPasswordError(refusal.status, refusal.reason, refusal.headers)
-            raise refusal
+            raise self._unauthorized(source, now)
         # RFC 7616 3.3: `stale` only where the digest was right and the nonce is what is wrong.
         if not (self._is_ours(answer.nonce, source, now) and self._count(answer)):
             raise self._unauthorized(source, now, stale=True)

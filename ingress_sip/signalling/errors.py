@@ -18,13 +18,6 @@ class SipError(Exception):
         self.headers = tuple(headers)
 
 
-class WrongPasswordError(SipError):
-    """Somebody answered a challenge of ours wrongly, who can only have read it where we sent it.
-
-    So its source is no forgery, and may be held to it.
-    """
-
-
 class IgnoredError(Exception):
     """The peer is not to be answered at all: whoever asks so is looking for somebody to talk to."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final
 
 from ingress_sip.signalling.dialog import Dialog, DialogId, contact_of
@@ -17,7 +18,6 @@ from ingress_sip.signalling.inspection import SDP, sdp_of
 from ingress_sip.signalling.invite_server import InviteServer
 from ingress_sip.signalling.message import Request
 from ingress_sip.signalling.parameters import Parameters
-from ingress_sip.signalling.policy import Policy
 from ingress_sip.signalling.reliable import Reliability
 from ingress_sip.signalling.replies import build_response
 from ingress_sip.signalling.routing import Hop, response_destination
@@ -32,9 +32,6 @@ RETRY_AFTER: Final = ("Retry-After", "5")
 # A lost ACK or two may be overtaken by re-INVITEs (RFC 5407 3.1.4); more of them are a storm, each
 # of whose 2xx would be resent for 32 s.
 MOST_UNACKNOWLEDGED: Final = 4
-#: So many INVITEs of a host that has never shown that it hears us are answered at once.
-MOST_UNPROVEN: Final = 8
-_PROVEN_HOSTS: Final = 10_000
 
 
 class Incoming:
@@ -43,19 +40,17 @@ class Incoming:
     def __init__(
         self,
         sessions: Sessions,
-        policy: Policy,
+        screen: Callable[[Request, Hop, float], object],
         reliability: Reliability,
     ) -> None:
         self.draining = False
         self._sessions = sessions
         self._transactions = sessions.transactions
         self._surroundings = sessions.surroundings
-        self._screen, self._trusts = policy.screen, policy.trusts
+        self._screen = screen
         self._reliability = reliability
         self._pending: dict[TransactionKey, Session] = {}  # INVITEs not finally answered
         self._unacknowledged: dict[Origin, Unacknowledged] = {}
-        #: Hosts that have heard us, the last one last; of more than these the first is forgotten.
-        self._proven: dict[str, None] = {}
         sessions.on_close(self._close)
 
     def check_open(self) -> None:
@@ -73,8 +68,6 @@ class Incoming:
         if self._transactions.is_merged(request):
             raise SipError(482, "Loop Detected")  # 8.2.2.2
         self.check_open()
-        if not self._may_answer(source):
-            raise SipError(503, "Service Unavailable", [RETRY_AFTER])
         admitted = self._screen(request, source, now)
         answering(request, self._sessions.timers)  # 422 before anybody rings
         replaces = self._replaced(request)
@@ -149,16 +142,6 @@ class Incoming:
         due = now + min(seconds, ANSWER_WITHIN)
         self._surroundings.timers.set((session.invite.key, Timer.EXPIRES), due)
 
-    def _may_answer(self, source: Hop) -> bool:
-        """May we answer one more INVITE that this host has perhaps never sent?
-
-        Each answer goes there a dozen times while nobody acknowledges it (13.3.1.4, 17.2.1).
-        Whoever has named a tag of ours has heard us; over TCP everybody has.
-        """
-        if source.transport.is_reliable or source.host in self._proven or self._trusts(source):
-            return True
-        return self._sessions.unproven(source.host) < MOST_UNPROVEN
-
     def on_ack(self, request: Request, now: float) -> None:
         """An ACK for a 2xx. By Call-ID, From tag and CSeq: pyVoIP makes up a To tag."""
         origin = Origin.of(request)
@@ -166,8 +149,6 @@ class Incoming:
         if waiting is None:
             return
         session = waiting.session
-        if request.to.tag == session.name.local_tag:
-            self._prove(session.dialog.source.host)
         self._stop_resending(origin)
         if session.phase is Phase.ANSWERED:
             session.phase = Phase.CONFIRMED
@@ -176,12 +157,6 @@ class Incoming:
             self._sessions.tell(AckReceived(session.name, body))
         elif not session.unacknowledged:
             self._sessions.hang_up(session, session.held_bye, now)
-
-    def _prove(self, host: str) -> None:
-        self._proven.pop(host, None)
-        self._proven[host] = None
-        if len(self._proven) > _PROVEN_HOSTS:
-            del self._proven[next(iter(self._proven))]
 
     def on_cancel(self, request: Request, invite: InviteServer, now: float) -> None:
         """9.2. It has no effect on an INVITE that has its final answer."""

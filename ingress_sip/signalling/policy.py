@@ -16,10 +16,6 @@ class Policy(Protocol):
         """Is what cannot be read answered, coming from there?"""
         ...
 
-    def trusts(self, source: Hop) -> bool:
-        """Is this nobody whose address could be forged, as a trunk's?"""
-        ...
-
     def admit(self, request: Request, source: Hop, now: float) -> None:
         """Raises SipError with the refusal (401, 403, ...), IgnoredError for no answer at all."""
         ...
@@ -44,9 +40,6 @@ class Anybody:
 
     def hears(self, source: Hop, now: float) -> bool:  # noqa: ARG002
         return True
-
-    def trusts(self, source: Hop) -> bool:  # noqa: ARG002
-        return False
 
     def admit(self, request: Request, source: Hop, now: float) -> None:
         """Let it in."""

@@ -16,7 +16,7 @@ from ingress_sip.signalling.calling import Calling
 from ingress_sip.signalling.errors import IgnoredError, SipError
 from ingress_sip.signalling.events import ByeReceived, InfoReceived
 from ingress_sip.signalling.headers import Headers
-from ingress_sip.signalling.incoming import RETRY_AFTER, Incoming
+from ingress_sip.signalling.incoming import Incoming
 from ingress_sip.signalling.inspection import SDP, inspect, sdp_of
 from ingress_sip.signalling.invite_server import InviteServer
 from ingress_sip.signalling.message import Request, Response
@@ -31,8 +31,6 @@ from ingress_sip.signalling.session import Phase
 from ingress_sip.signalling.sessions import ALLOW, SUPPORTED, HeaderItems, Sessions
 from ingress_sip.signalling.transaction import Input, Outgoing, key_of
 
-#: Each of these is remembered for half a minute; what ends a call is taken all the same.
-_TAKING_ROOM: Final = frozenset({"INFO", "UPDATE", "NOTIFY", "REFER", "REGISTER"})
 #: What an INFO may carry: keys, as Cisco's phones began to send them.
 KEYS: Final = ("application/dtmf-relay", "application/dtmf")
 
@@ -110,8 +108,6 @@ class Reception:
         in_dialog = request.to.tag is not None and request.method != "CANCEL"
         if in_dialog and self._sessions.find(request) is None:
             raise SipError(481, "Call/Transaction Does Not Exist")  # 12.2.2
-        if self._transactions.full and request.method in _TAKING_ROOM:
-            raise SipError(503, "Service Unavailable", [RETRY_AFTER])
         self._handlers[request.method](request, source, now)
 
     # Outside of calls

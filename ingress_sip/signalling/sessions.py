@@ -99,14 +99,6 @@ class Sessions:
     def add(self, session: Session) -> None:
         self._sessions[session.name[:2]] = session
 
-    def unproven(self, host: str) -> int:
-        """Calls from there that may be forged: nothing has come back to us from that host yet."""
-        return sum(
-            session.dialog.source.host == host and session.phase in (Phase.EARLY, Phase.ANSWERED)
-            for session in self._sessions.values()
-            if session.outward is None
-        )
-
     def find(self, request: Request) -> Session | None:
         """The session in whose dialog the peer asks; None where there is none (12.2.2)."""
         session = self._sessions.get((request.call_id, request.to.tag or ""))
@@ -206,12 +198,8 @@ class Sessions:
         extra: HeaderItems = (),
         body: bytes = b"",
         dialog: Dialog | None = None,
-        hop: Hop | None = None,
     ) -> Asked:
-        """Ask the peer something in the dialog. `answered` hears what keeps the dialog alive.
-
-        It goes along the dialog's route, or to `hop`.
-        """
+        """Ask the peer something in the dialog. `answered` hears what keeps the dialog alive."""
         within = dialog or session.dialog
         fields = (self.identity.user_agent, *extra)
 
@@ -230,7 +218,7 @@ class Sessions:
             elif answered is not None:
                 answered(request, response, source, at)
 
-        return self.clients.send(write, [hop or within.next_hop], heard, now, digest=session.digest)
+        return self.clients.send(write, [within.next_hop], heard, now, digest=session.digest)
 
     def send_ack(self, dialog: Dialog, invite: Request) -> bytes:
         """13.2.2.4: the ACK of a 2xx to our INVITE, with its credentials."""
@@ -244,19 +232,14 @@ class Sessions:
         self.surroundings.outbox.append(Outgoing(message, dialog.next_hop))
 
     def hang_up(self, session: Session, extra: HeaderItems, now: float) -> None:
-        """15.1.1: BYE. The session is ENDING until it is answered; nothing else is waited for.
-
-        To a caller who never acknowledged anything it goes back where the INVITE came from: the
-        Contact may be anybody's, who would be sent it for half a minute.
-        """
-        hop = session.dialog.source if session.phase is Phase.ANSWERED else None
+        """15.1.1: BYE. The session is ENDING until it is answered; nothing else is waited for."""
 
         def answered(request: Request, response: Response, source: Hop, at: float) -> None:  # noqa: ARG001
             self.forget(session, at)
             self.tell(ByeAnswered(session.name, response.status))
 
         self._close(session, now)
-        self.ask(session, "BYE", now, answered=answered, extra=extra, hop=hop)
+        self.ask(session, "BYE", now, answered=answered, extra=extra)
 
     def lose(self, session: Session, status: int, now: float) -> None:
         """The other side does not know the dialog any more, or is not there (12.2.1.2)."""
