@@ -36,6 +36,7 @@ class Conversation:
     """The state of a call after the events it was fed."""
 
     started: e.CallStarted | None = None
+    rerouted: e.CallRerouted | None = None
     ringing: e.CallRinging | None = None
     answered_at: float | None = None
     ended: e.CallEnded | None = None
@@ -193,6 +194,10 @@ class Conversation:
     @apply.register
     def _(self, event: e.CallStarted) -> None:
         self.started = self.started or event
+
+    @apply.register
+    def _(self, event: e.CallRerouted) -> None:
+        self.rerouted = event
 
     @apply.register
     def _(self, event: e.CallRinging) -> None:

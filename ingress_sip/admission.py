@@ -21,6 +21,7 @@ from ingress_sip.sdp.crypto import KEY_MATERIAL
 from ingress_sip.sdp.offer_answer import LocalMedia, answer
 from ingress_sip.sdp.security import LocalSecurity, MediaSecurity
 from ingress_sip.sdp.session import SdpError
+from ingress_sip.signalling.digest import WrongCredentialsError
 from ingress_sip.signalling.errors import IgnoredError, SipError
 from ingress_sip.signalling.inspection import sdp_of
 from ingress_sip.signalling.message import Request
@@ -89,6 +90,10 @@ class Admission:
         known = self._policy.is_trunk(source.host) or not self._policy.is_silent
         return known and self._limits.admits_beginning(source.host, now)
 
+    def trusts(self, source: Hop) -> bool:
+        """Is it known to be where its datagrams say, though it has not shown it?"""
+        return self._policy.is_trunk(source.host) or self._limits.is_trusted(source.host)
+
     def admit(self, request: Request, source: Hop, now: float) -> None:
         """Outside of dialogs: is whoever asks to be answered at all?"""
         if not self._limits.admits_beginning(source.host, now):
@@ -150,7 +155,7 @@ class Admission:
 
     def _count_failure(self, error: SipError, request: Request, source: Hop, now: float) -> None:
         """Whoever guesses at passwords or numbers is not listened to for a while."""
-        if error.status == 401 and "Authorization" in request.headers:
+        if isinstance(error, WrongCredentialsError):
             self._limits.failed_authentication(source.host, now)
         if error.status != 401:
             metrics.CALLS_REFUSED.labels("policy").inc()

@@ -231,6 +231,7 @@ class SipCall:
             round_trip_ms=None if seen.round_trip_ms is None else round(seen.round_trip_ms, 2),
             mos=round(seen.mos, 2),
             codec=seen.codec,
+            sent=self.stream.sent,
             peer_lost=peer.lost if peer else None,
             peer_jitter_ms=round(peer.jitter_ms, 2) if peer else None,
         )

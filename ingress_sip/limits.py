@@ -108,6 +108,10 @@ class SourceLimits:
         for name, source in self._sources.items():
             source.trusted = self._trusts(name)
 
+    def is_trusted(self, host: str) -> bool:
+        """Is it one of those that have no limits?"""
+        return self._trusts(source_of(host) if ":" in host else host)
+
     def admits(self, host: str, now: float) -> bool:
         """Whether to look at a message that came from `host`, an IP address; if not, drop it."""
         source = self._source(host, now)

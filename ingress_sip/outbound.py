@@ -12,7 +12,7 @@ from bus.jobs import PlaceCall
 from bus.log import Ownership
 from calls.agent import Agent, Agents
 from calls.ending import Ending
-from calls.events import CallRinging, CallStarted
+from calls.events import CallRerouted, CallRinging, CallStarted
 from calls.ids import CallId
 from ingress_sip.call import Doer, SipCall
 from ingress_sip.live import LiveCalls
@@ -122,6 +122,9 @@ class Outbound:
         self._live.move(call, dialog)
 
     def offer(self, call: SipCall, route: Route) -> bytes:
+        trunk = route.trunk.name if route.trunk else ""
+        if trunk != call.started.trunk:
+            self._live.tell(call, CallRerouted(at=call.now_ms(), trunk=trunk))
         call.begin_again(self._setup.local(call.stream, route.hops[0], route.trunk))
         return call.offer()
 

@@ -20,6 +20,7 @@ from ingress_sip.signalling.asking import Ask
 from ingress_sip.signalling.dialog import DialogId
 from ingress_sip.signalling.errors import SipError
 from ingress_sip.signalling.fields import NameAddr
+from ingress_sip.signalling.replies import REASONS
 from ingress_sip.signalling.routing import Hop
 from ingress_sip.signalling.uri import SipUri, TelUri, parse_uri
 from ingress_sip.sockets.resolver import ResolveError
@@ -35,6 +36,8 @@ _log = structlog.get_logger(__name__)
 _NEXT_WAY: Final = frozenset({408, 500, 502, 503, 504})
 #: Nobody's phone rings for longer, s.
 MOST_RINGING_S: Final = 180.0
+#: How long the answer to a CANCEL is waited for, s.
+_LET_GO_S: Final = 2.0
 
 
 class Listener(Protocol):
@@ -96,7 +99,7 @@ class Attempt:
         self.routes.clear()
         if self.timer is not None:
             self.timer.cancel()
-        self._placing.give_up(self.dialog)
+        self._placing.give_up(self)
 
 
 class Placing:
@@ -171,8 +174,20 @@ class Placing:
             loop.call_soon(listener.refused, 503, "all lines are taken")
         return attempt
 
-    def give_up(self, dialog: DialogId) -> None:
-        self._endpoint.hang_up(dialog)
+    def give_up(self, attempt: Attempt) -> None:
+        """Cancel it. Who has said nothing yet cannot be cancelled before it does (RFC 3261 9.1),
+        which may be half a minute: its caller is not kept waiting.
+        """
+        assert attempt.dialog is not None
+        self._endpoint.hang_up(attempt.dialog)
+        asyncio.get_running_loop().call_later(_LET_GO_S, self._let_go, attempt)
+
+    def _let_go(self, attempt: Attempt) -> None:
+        if attempt.dialog is not None and self._attempts.pop(attempt.dialog, None) is attempt:
+            self._free(attempt)
+            self._stop_timer(attempt)
+            status = 480 if attempt.rang else 408
+            attempt.listener.refused(status, REASONS[status])
 
     def happened(self, event: sip.Event) -> bool:
         """Take an event of a call that was placed; False if it is none."""

@@ -167,6 +167,11 @@ class MediaStream:
         """Are keys being pressed?"""
         return self._session is not None and self._session.dialling
 
+    @property
+    def sent(self) -> int:
+        """RTP packets that we sent."""
+        return self._session.sent if self._session else 0
+
     def quality(self) -> StreamQuality | None:
         """How both directions went so far; None before anything was agreed."""
         return self._session.quality() if self._session else None

@@ -182,7 +182,7 @@ class CallRecord(CallSummary):
             called=started.called,
             codec=quality.codec if quality and quality.codec else started.codec,
             direction=started.direction,
-            trunk=started.trunk,
+            trunk=conversation.rerouted.trunk if conversation.rerouted else started.trunk,
             remote=started.remote,
             started_at=moment(started.at),
             answered_at=moment(conversation.answered_at) if conversation.answered_at else None,

@@ -103,6 +103,11 @@ class RtpSession:
         return self._receiver.heard_ms
 
     @property
+    def sent(self) -> int:
+        """RTP packets that we sent."""
+        return self._sender.packets
+
+    @property
     def source(self) -> Address | None:
         """Where the peer's audio comes from; None before its first packet."""
         return self._receiver.source

@@ -92,7 +92,7 @@ class SipCore:
             timers=timers,
         )
         self._reliability = Reliability(self._sessions)
-        self._incoming = Incoming(self._sessions, policy.screen, self._reliability)
+        self._incoming = Incoming(self._sessions, policy, self._reliability)
         self._calling = Calling(self._sessions)
         self._renewal = Renewal(self._sessions)
         self._referral = Referral(self._sessions)

@@ -35,6 +35,8 @@ class Dialog:
     source: Hop  # where it was last heard from
     local_cseq: int = 0  # the last number we used
     ours: bool = False  # we began it, and own its Call-ID
+    #: The peer has told us our tag: it is where the source says, and may name another place.
+    vouched: bool = False
 
     @classmethod
     def from_invite(cls, invite: Request, source: Hop, local_tag: str, contact: SipUri) -> Dialog:
@@ -71,6 +73,7 @@ class Dialog:
             source=source,
             local_cseq=invite.cseq.number,
             ours=True,
+            vouched=True,
         )
 
     def receive(self, request: Request, source: Hop) -> None:
@@ -79,6 +82,7 @@ class Dialog:
             raise SipError(500, "CSeq Out of Order")
         self.remote_cseq = request.cseq.number
         self.source = source
+        self.vouched = True
 
     def refresh_target(self, message: Message) -> None:
         """12.2.1.2, 12.2.2: a re-INVITE, an UPDATE or the answer to one moves the target.
@@ -89,7 +93,13 @@ class Dialog:
 
     @property
     def next_hop(self) -> Hop:
-        """Where requests in the dialog go."""
+        """Where requests in the dialog go.
+
+        Until the peer has shown that it had our answer, to whom that went and to nobody else: an
+        INVITE in another's name, with the Contact of a third, must not make us call on either.
+        """
+        if not self.vouched:
+            return self.source
         return request_destination(self._route()[2], self.source)
 
     def request(

@@ -124,6 +124,10 @@ class DigestClient:
         return replace(answer, response=answer.expected(ha1, method, body))
 
 
+class WrongCredentialsError(SipError):
+    """A challenge that was sent to its source was answered wrongly: no forgery of that source."""
+
+
 class DigestServer:
     """Challenges requests, and says who answered. It keeps nothing of who did not.
 
@@ -180,8 +184,10 @@ class DigestServer:
         request once, after its transaction has absorbed the resends.
 
         Raises:
-            SipError: 401 with challenges, when there is no answer to them, an old one, a wrong
-                one, or one of somebody unknown; 400 when it is malformed.
+            WrongCredentialsError: a 401 to a wrong answer, or one of somebody unknown, by a nonce
+                that was given to this source.
+            SipError: 401 with challenges, when there is no answer to them, an old one, or a wrong
+                one by any other nonce; 400 when it is malformed.
         """
         answer = self._answer_of(request)
         if answer is None:
@@ -192,10 +198,14 @@ class DigestServer:
         right = hmac.compare_digest(
             expected.encode(), answer.response.encode("utf-8", "surrogateescape")
         )
+        ours = self._is_ours(answer.nonce, source, now)
         if not right or ha1 is None:
-            raise self._unauthorized(source, now)
+            refusal = self._unauthorized(source, now)
+            if ours:
+                raise WrongCredentialsError(401, refusal.reason, refusal.headers)
+            raise refusal
         # RFC 7616 3.3: `stale` only where the digest was right and the nonce is what is wrong.
-        if not (self._is_ours(answer.nonce, source, now) and self._count(answer)):
+        if not (ours and self._count(answer)):
             raise self._unauthorized(source, now, stale=True)
         return answer.username
 

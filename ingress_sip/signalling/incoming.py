@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Final
 
 from ingress_sip.signalling.dialog import Dialog, DialogId, contact_of
@@ -18,6 +17,7 @@ from ingress_sip.signalling.inspection import SDP, sdp_of
 from ingress_sip.signalling.invite_server import InviteServer
 from ingress_sip.signalling.message import Request
 from ingress_sip.signalling.parameters import Parameters
+from ingress_sip.signalling.policy import Policy
 from ingress_sip.signalling.reliable import Reliability
 from ingress_sip.signalling.replies import build_response
 from ingress_sip.signalling.routing import Hop, response_destination
@@ -40,14 +40,14 @@ class Incoming:
     def __init__(
         self,
         sessions: Sessions,
-        screen: Callable[[Request, Hop, float], object],
+        policy: Policy,
         reliability: Reliability,
     ) -> None:
         self.draining = False
         self._sessions = sessions
         self._transactions = sessions.transactions
         self._surroundings = sessions.surroundings
-        self._screen = screen
+        self._policy = policy
         self._reliability = reliability
         self._pending: dict[TransactionKey, Session] = {}  # INVITEs not finally answered
         self._unacknowledged: dict[Origin, Unacknowledged] = {}
@@ -68,7 +68,8 @@ class Incoming:
         if self._transactions.is_merged(request):
             raise SipError(482, "Loop Detected")  # 8.2.2.2
         self.check_open()
-        admitted = self._screen(request, source, now)
+        admitted = self._policy.screen(request, source, now)
+        self._check_presence(source)
         answering(request, self._sessions.timers)  # 422 before anybody rings
         replaces = self._replaced(request)
         identity = self._sessions.identity
@@ -83,6 +84,13 @@ class Incoming:
         self._sessions.tell(
             InviteReceived(session.name, request, source, offer, replaces, admitted)
         )
+
+    def _check_presence(self, source: Hop) -> None:
+        """Raises SipError(503); its ACK shows that the source is there, and opens the way."""
+        if source.transport.is_reliable or self._policy.trusts(source):
+            return
+        if not self._transactions.presence.may_begin(source.host):
+            raise SipError(503, "Service Unavailable", [RETRY_AFTER])
 
     def _replaced(self, request: Request) -> DialogId | None:
         """The call that this one is to take the place of (RFC 3891 section 3)."""
@@ -142,7 +150,7 @@ class Incoming:
         due = now + min(seconds, ANSWER_WITHIN)
         self._surroundings.timers.set((session.invite.key, Timer.EXPIRES), due)
 
-    def on_ack(self, request: Request, now: float) -> None:
+    def on_ack(self, request: Request, source: Hop, now: float) -> None:
         """An ACK for a 2xx. By Call-ID, From tag and CSeq: pyVoIP makes up a To tag."""
         origin = Origin.of(request)
         waiting = self._unacknowledged.get(origin)
@@ -150,6 +158,9 @@ class Incoming:
             return
         session = waiting.session
         self._stop_resending(origin)
+        if request.to.tag == session.dialog.id.local_tag:
+            session.dialog.vouched = True
+            self._transactions.presence.show(source.host)
         if session.phase is Phase.ANSWERED:
             session.phase = Phase.CONFIRMED
         if session.held_bye is None:

@@ -16,6 +16,10 @@ class Policy(Protocol):
         """Is what cannot be read answered, coming from there?"""
         ...
 
+    def trusts(self, source: Hop) -> bool:
+        """Is it known to be where its datagrams say, though it has not shown it?"""
+        ...
+
     def admit(self, request: Request, source: Hop, now: float) -> None:
         """Raises SipError with the refusal (401, 403, ...), IgnoredError for no answer at all."""
         ...
@@ -40,6 +44,9 @@ class Anybody:
 
     def hears(self, source: Hop, now: float) -> bool:  # noqa: ARG002
         return True
+
+    def trusts(self, source: Hop) -> bool:  # noqa: ARG002
+        return False
 
     def admit(self, request: Request, source: Hop, now: float) -> None:
         """Let it in."""

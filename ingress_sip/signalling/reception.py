@@ -16,7 +16,7 @@ from ingress_sip.signalling.calling import Calling
 from ingress_sip.signalling.errors import IgnoredError, SipError
 from ingress_sip.signalling.events import ByeReceived, InfoReceived
 from ingress_sip.signalling.headers import Headers
-from ingress_sip.signalling.incoming import Incoming
+from ingress_sip.signalling.incoming import RETRY_AFTER, Incoming
 from ingress_sip.signalling.inspection import SDP, inspect, sdp_of
 from ingress_sip.signalling.invite_server import InviteServer
 from ingress_sip.signalling.message import Request, Response
@@ -33,6 +33,12 @@ from ingress_sip.signalling.transaction import Input, Outgoing, key_of
 
 #: What an INFO may carry: keys, as Cisco's phones began to send them.
 KEYS: Final = ("application/dtmf-relay", "application/dtmf")
+
+#: What no call needs; a request is held as long as its transaction. Fields and body, octets.
+MOST_HELD: Final = 16_384
+#: What holds a transaction for 32 s (timer J). Not the PRACK of what is there, nor the BYE: they
+#: let go of more than they take.
+_HOLDING: Final = frozenset({"INFO", "UPDATE", "REFER", "NOTIFY", "REGISTER"})
 
 
 class Reception:
@@ -75,14 +81,14 @@ class Reception:
         """Take a request that could be parsed. Raises SipError for a way back that cannot be."""
         request = replace(request, headers=note_source(request.headers, source))
         if request.method == "ACK":
-            self._receive_ack(request, now)
+            self._receive_ack(request, source, now)
             return
         transaction = self._transactions.server(key_of(request))
         if transaction is not None:
             transaction.step(Input.REQUEST, now)
             return
         try:
-            if not self._is_known(request):
+            if not self._is_known(request, source):
                 self._policy.admit(request, source, now)
             inspect(request, ALLOW, SUPPORTED, taken=("REGISTER",))
             self._handle(request, source, now)
@@ -91,23 +97,33 @@ class Reception:
         except SipError as error:
             self._reply(request, source, error.status, error.headers, reason=error.reason)
 
-    def _receive_ack(self, request: Request, now: float) -> None:
+    def _receive_ack(self, request: Request, source: Hop, now: float) -> None:
         invite = self._transactions.server(key_of(request, "INVITE"))
         if invite is not None and invite.step(Input.ACK, now):
-            return  # 17.2.1: it was for a failure
-        if request.to.tag != self._stateless_tag(request.headers):  # nor for a stateless one
-            self._incoming.on_ack(request, now)
+            # 17.2.1: it was for a failure
+            if isinstance(invite, InviteServer) and request.to.tag == invite.to_tag:
+                self._transactions.presence.show(source.host)
+        elif request.to.tag == self._stateless_tag(request.headers):  # for a stateless one
+            self._transactions.presence.show(source.host)
+        else:
+            self._incoming.on_ack(request, source, now)
 
-    def _is_known(self, request: Request) -> bool:
+    def _is_known(self, request: Request, source: Hop) -> bool:
         """Is it about a call that is here?"""
         if request.method == "CANCEL":
-            return self._transactions.server(key_of(request, "INVITE")) is not None
+            return self._cancelled(request, source) is not None
         return request.to.tag is not None and self._sessions.find(request) is not None
 
     def _handle(self, request: Request, source: Hop, now: float) -> None:
         in_dialog = request.to.tag is not None and request.method != "CANCEL"
         if in_dialog and self._sessions.find(request) is None:
             raise SipError(481, "Call/Transaction Does Not Exist")  # 12.2.2
+        if in_dialog:
+            self._transactions.presence.show(source.host)
+        if len(request.body) + sum(len(value) for _, value in request.headers) > MOST_HELD:
+            raise SipError(513, "Message Too Large")
+        if request.method in _HOLDING and self._transactions.full:
+            raise SipError(503, "Service Unavailable", [RETRY_AFTER])
         self._handlers[request.method](request, source, now)
 
     # Outside of calls
@@ -144,11 +160,22 @@ class Reception:
     # In calls
 
     def _cancel(self, request: Request, source: Hop, now: float) -> None:
-        invite = self._transactions.server(key_of(request, "INVITE"))
-        if not isinstance(invite, InviteServer):
+        invite = self._cancelled(request, source)
+        if invite is None:
             raise SipError(481, "Call/Transaction Does Not Exist")  # 9.2
         self._incoming.on_cancel(request, invite, now)
         self._reply(request, source, 200, to_tag=invite.to_tag)  # 9.2: the INVITE's
+
+    def _cancelled(self, request: Request, source: Hop) -> InviteServer | None:
+        """The INVITE that a CANCEL means.
+
+        9.1: it takes the INVITE's way, hop by hop, so it comes from the INVITE's host; the port may
+        change, behind NAT or with a new connection.
+        """
+        invite = self._transactions.server(key_of(request, "INVITE"))
+        if isinstance(invite, InviteServer) and invite.host == source.host:
+            return invite
+        return None
 
     def _bye(self, request: Request, source: Hop, now: float) -> None:
         """15.1.2. Raises SipError(481) for a BYE of no dialog."""
@@ -156,7 +183,10 @@ class Reception:
         if session is None:
             raise SipError(481, "Call/Transaction Does Not Exist")
         self._sessions.receive(session, request, source)
-        self._sessions.take(request, source, 200, now)
+        if session.is_over and self._transactions.full:
+            self._reply(request, source, 200)  # one BYE is always taken; a flood of them is not
+        else:
+            self._sessions.take(request, source, 200, now)
         if session.phase is Phase.ENDING:
             return  # both hung up at once; our own BYE ends it
         if session.outward is not None:

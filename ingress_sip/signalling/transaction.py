@@ -199,6 +199,11 @@ class Transaction:
     def terminated(self) -> bool:
         return self.state is State.TERMINATED
 
+    @property
+    def host(self) -> str:
+        """Where the other side is: that of the datagram or connection, whatever the Via says."""
+        return self._destination.host
+
     def step(self, happened: Input | Timer, now: float, message: bytes | None = None) -> bool:
         """Feed one input; `message` is what SEND sends from now on. False when it was ignored."""
         row = self.table.get((self.state, happened))

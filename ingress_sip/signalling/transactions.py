@@ -7,6 +7,7 @@ from ingress_sip.signalling.invite_server import InviteServer
 from ingress_sip.signalling.message import Message, Request
 from ingress_sip.signalling.non_invite_client import NonInviteClient
 from ingress_sip.signalling.non_invite_server import NonInviteServer
+from ingress_sip.signalling.presence import Presence
 from ingress_sip.signalling.routing import Hop
 from ingress_sip.signalling.transaction import (
     Input,
@@ -33,6 +34,7 @@ class Transactions:
         self._servers: dict[TransactionKey, ServerTransaction] = {}
         self._clients: dict[TransactionKey, ClientTransaction] = {}
         self._invites: set[Origin] = set()
+        self.presence = Presence()
 
     def __len__(self) -> int:
         return len(self._servers) + len(self._clients)
@@ -57,6 +59,7 @@ class Transactions:
         invite = InviteServer(key, request, destination, self._surroundings, now)
         self._servers[key] = invite
         self._invites.add(Origin.of(request))
+        self.presence.begun(invite.host)
         return invite
 
     def accept_request(self, request: Request, destination: Hop) -> NonInviteServer:
@@ -102,4 +105,5 @@ class Transactions:
             del self._servers[key]
             if isinstance(server, InviteServer):
                 self._invites.discard(Origin.of(server.request))
+                self.presence.ended(server.host)
         return None

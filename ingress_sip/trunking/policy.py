@@ -144,6 +144,8 @@ class Policy:
             return True
         if self.registrar and self.registrar.is_from(claims.uri.user, source, now):
             return False
+        if request.method not in ("INVITE", "REGISTER"):
+            return True  # nobody asks for a password there, and an answer would be a find
         return "Authorization" not in request.headers and not self._is_ours(claims.uri)
 
     def is_trunk(self, host: str) -> bool:

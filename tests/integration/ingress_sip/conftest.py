@@ -80,7 +80,7 @@ def noted(server: SipServer) -> list[RtpSocket]:
 
 def assert_nothing_left(server: SipServer, ports: list[RtpSocket]) -> None:
     """No call, no task, no port and no line outlives its server's calls."""
-    assert len(server._live) == len(server._placing) == len(server._admitting) == 0
+    assert len(server._live) == len(server._placing) == len(server._inbound.admitting) == 0
     assert server._live._by_dialog == {}
     assert [task for task in server._live.tasks if not task.done()] == []
     assert server._outbound._pending == {}

@@ -184,7 +184,7 @@ async def test_a_rush_of_calls_is_let_in_a_few_at_a_time(
         await really(started, owner)
         at_once -= 1
 
-    monkeypatch.setattr(server, "_one_of_few", asyncio.Semaphore(4))
+    monkeypatch.setattr(server._inbound, "_one_of_few", asyncio.Semaphore(4))
     monkeypatch.setattr(server._engine, "open", counted)
     answers = await asyncio.gather(*(phone.dial() for phone in phones))
     assert {answer.status for answer in answers} == {200}

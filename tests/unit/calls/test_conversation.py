@@ -297,7 +297,7 @@ def test_every_kind_of_event_is_generated_here() -> None:
         "playback.stopped",
         "call.recorded",
     }
-    assert len(KINDS) == 27
+    assert len(KINDS) == 28
 
 
 @given(st.lists(events(), max_size=40))

@@ -31,7 +31,10 @@ def an_invite(*extra: tuple[str, str], cseq: int = 5, contact: str = CONTACT) ->
 
 
 def a_dialog(*extra: tuple[str, str]) -> Dialog:
-    return Dialog.from_invite(an_invite(*extra), SOURCE, "b", SipUri.of("192.0.2.1", 5062))
+    dialog = Dialog.from_invite(an_invite(*extra), SOURCE, "b", SipUri.of("192.0.2.1", 5062))
+    assert dialog.next_hop == SOURCE  # until the peer has had our answer
+    dialog.vouched = True
+    return dialog
 
 
 def test_a_request_of_ours() -> None:
