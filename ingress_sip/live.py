@@ -11,7 +11,7 @@ import structlog
 from bus.broker import BusError
 from bus.log import Ownership
 from calls.ending import Ending
-from calls.events import CallEnded, Event
+from calls.events import CallAnswered, CallEnded, Event
 from calls.ids import CallId
 from ingress_sip.call import SipCall
 from ingress_sip.endpoint import SipEndpoint
@@ -101,6 +101,9 @@ class LiveCalls:
         """The other side is there: media flows, and the pools get work."""
         if not call.over and call.connected_ms is None:
             call.connected_ms = call.clock_ms()
+            if not call.stream.is_shaking:
+                # Now, for it may be over before its task runs; the log takes it once.
+                self.tell(call, CallAnswered(at=call.now_ms()))
             self.spawn(self._connect(call))
 
     async def _connect(self, call: SipCall) -> None:

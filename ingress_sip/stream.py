@@ -104,13 +104,14 @@ class MediaStream:
     async def secured(self, patience_s: float) -> bool:
         """Wait until media may flow; False if the handshake has not ended by then."""
         until_ms = self._clock_ms() + patience_s * 1000
-        while self._is_shaking and self._clock_ms() < until_ms:
+        while self.is_shaking and self._clock_ms() < until_ms:
             self._shake()
             await asyncio.sleep(_HANDSHAKE_S)
-        return not self._is_shaking
+        return not self.is_shaking
 
     @property
-    def _is_shaking(self) -> bool:
+    def is_shaking(self) -> bool:
+        """Is a handshake under way, before which nothing may flow?"""
         is_open = self._socket is not None
         return is_open and self._session is not None and self._session.waits_for_keys
 

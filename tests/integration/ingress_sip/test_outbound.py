@@ -12,6 +12,7 @@ from bus.log import Ownership, SupersededError
 from bus.session import BusSession
 from calls import events as e
 from ingress_sip.server import SipServer
+from ingress_sip.signalling.routing import Hop, Transport
 from ingress_sip.trunking.config import Trunk, Trunks
 from tests.integration.ingress_sip.agent import NewStory, place
 from tests.integration.ingress_sip.party import NewParty, Party
@@ -259,6 +260,31 @@ async def test_an_answer_without_sdp_leaves_that_of_the_early_media(
     await far.hear(0xFF)
     await far.hang_up()
     await story(call).ended()
+
+
+async def test_a_call_that_is_hung_up_with_the_answer_was_answered(
+    server: SipServer,
+    session: BusSession,
+    new_party: NewParty,
+    story: NewStory,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Both come in one breath, before anything else runs."""
+    far = await new_party(server)
+    call = await place(server, session, f"sip:bob@{far.address}")
+    invite = await far.invited()
+    said: list[bytes] = []
+    with monkeypatch.context() as kept:
+        kept.setattr(far.wire, "send", said.append)
+        far.reply(invite, 200, far.sdp())
+        number = far.ask("BYE")
+    for message in said:
+        hop = Hop(Transport.UDP, "127.0.0.1", far.wire.number)
+        server._endpoint._received(message, hop)
+    assert (await far.responded(number)).status == 200
+    assert await story(call).ended() == "caller_hung_up"
+    kinds = [each.kind for each in await story(call).entries()]
+    assert kinds == ["call.started", "call.answered", "media.quality", "call.ended"]
 
 
 async def test_an_answer_that_cannot_be_used_is_hung_up_on(
