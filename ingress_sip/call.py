@@ -136,6 +136,16 @@ class SipCall:
             self.agree(pending.accept(answered))
             self.pending = pending
 
+    def refreshed(self, answered: bytes) -> None:
+        """The peer answered our description, which was said again. Raises SdpError.
+
+        Mostly it says the same again too; but it may have moved (RFC 4028 7.4).
+        """
+        if self.agreed is not None and answered:
+            media = self.agreed.offer_again().accept(answered)
+            if media.theirs != self.agreed.theirs:
+                self.agree(media)
+
     def refused(self) -> None:
         """The peer refused our offer: the session stays as it was."""
         pending, self.pending = self.pending, None

@@ -62,7 +62,10 @@ class Holding:
     def _answered(self, call: SipCall, body: bytes) -> None:
         call.refusals = 0
         try:
-            call.accepted(body)
+            if call.pending is None:
+                call.refreshed(body)
+            else:
+                call.accepted(body)
         except SdpError as error:
             _log.warning("sip.bad_answer", call=call.started.call, error=str(error))
         self._go_on(call)

@@ -23,7 +23,6 @@ from ingress_sip.signalling.dialog import DialogId
 from ingress_sip.signalling.routing import Hop
 from ingress_sip.sockets.udp import NoPortError
 from ingress_sip.trunking.outbound import NoRouteError, Route
-from legs.engine import MediaEngine
 
 _log = structlog.get_logger(__name__)
 
@@ -36,7 +35,6 @@ class Outbound:
         agents: Agents,
         placing: Placing,
         live: LiveCalls,
-        engine: MediaEngine,
         *,
         setup: MediaSetup,
         shortage: Callable[[], str | None],
@@ -46,7 +44,6 @@ class Outbound:
         self._agents = agents
         self._placing = placing
         self._live = live
-        self._engine = engine
         self._setup = setup
         self._shortage = shortage
         self._doer = doer

@@ -247,7 +247,7 @@ class Placing:
     def _refused(self, attempt: Attempt, event: sip.CallRefused) -> None:
         self._free(attempt)
         if event.status in _NEXT_WAY and not attempt.rang and self._next(attempt):
-            _log.info("sip.next_way", status=event.status, reason=event.reason)
+            _log.info("sip.next_way", carrier_call=event.dialog.call_id, status=event.status)
             return
         self._stop_timer(attempt)
         attempt.listener.refused(event.status, event.reason)

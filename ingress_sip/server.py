@@ -158,7 +158,6 @@ class SipServer:
             agents,
             self._placing,
             self._live,
-            self._engine,
             setup=self._setup,
             shortage=self._lack,
             doer=self,

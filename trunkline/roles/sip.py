@@ -124,14 +124,14 @@ async def start(settings: Settings, session: BusSession) -> AsyncIterator[Runnin
     dialling = Dialling(session, lease_ms=settings.lease_ms)
     await dialling.serve(server.place, server.cancel)
     listening = ",".join(str(listen) for listen in server.listening)
+    bindings = Bindings(session.redis, listening)
     telling = [
         asyncio.create_task(
             session.trunks.keep_showing(session.name, server.lines), name="trunk states"
-        ),
-        asyncio.create_task(
-            _keep_bindings(server, Bindings(session.redis, listening)), name="bindings"
-        ),
+        )
     ]
+    if trunks.phones is not None:
+        telling.append(asyncio.create_task(_keep_bindings(server, bindings), name="bindings"))
 
     async def drain() -> None:
         await dialling.drain()
@@ -143,5 +143,7 @@ async def start(settings: Settings, session: BusSession) -> AsyncIterator[Runnin
         await stop(*telling)
         with suppress(BusError):
             await session.trunks.hide(session.name)
+            if trunks.phones is not None:
+                await bindings.save(server.bindings())
         await server.stop()
         await stop(watching)

@@ -176,9 +176,11 @@ async def test_a_session_is_refreshed_by_us_without_a_change(
     reinvite = await scene.caller.requested("INVITE")  # then by re-INVITE
     assert int(reinvite.body.split()[3]) == 1  # RFC 4028 7.4: the same version
     fields = (("Require", "timer"), ("Session-Expires", "2;refresher=uac"))
-    scene.caller.reply(reinvite, 200, scene.caller.sdp(), fields)
+    elsewhere = await new_party(server)
+    moved = scene.caller.sdp(port=elsewhere.rtp.number)
+    scene.caller.reply(reinvite, 200, moved, fields)
     await scene.caller.requested("ACK")
-    await scene.caller.hear(0xFF)
+    await elsewhere.hear(0xFF)
     await scene.over()
 
 
