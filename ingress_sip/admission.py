@@ -173,10 +173,11 @@ class Admission:
         self._told_s, self._untold = now, 0
 
     def _check(self, invite: Request, admitted: Admitted, source: Hop) -> None:
-        self.agent_for(admitted.number)
-        if (short := self._shortage()) is not None:
-            why = SHORTAGES[short]
-            raise RefusedError(503, why, reason=short, retry_after_s=_RETRY_S)
+        if "Replaces" not in invite.headers:  # else it takes over a call that is here (RFC 3891)
+            self.agent_for(admitted.number)
+            if (short := self._shortage()) is not None:
+                why = SHORTAGES[short]
+                raise RefusedError(503, why, reason=short, retry_after_s=_RETRY_S)
         if offered := sdp_of(invite):
             try:
                 answer(offered, self._anywhere(admitted.trunk, source))

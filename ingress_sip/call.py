@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final, Protocol
 
+from calls.ending import Ending
 from calls.events import CallStarted, MediaQuality
 from calls.ids import ReplyId
 from calls.transfer import TransferMode
@@ -12,6 +13,7 @@ from ingress_sip.agreement import media_parameters
 from ingress_sip.rtp.receiver import Heard as HeardKind
 from ingress_sip.sdp.direction import Direction
 from ingress_sip.sdp.offer_answer import LocalMedia, Negotiated, Offer, answer, offer
+from ingress_sip.sdp.session import SdpError
 from ingress_sip.signalling.dialog import DialogId
 from ingress_sip.stream import MediaStream
 from ingress_sip.trunking.lines import Line
@@ -60,9 +62,16 @@ class SipCall:
         self.answered = False
         #: Since when its media flows, by `clock_ms`.
         self.connected_ms: float | None = None
-        self.over = False
+        #: Its log has begun; before that nothing can be written of it.
+        self.is_open = False
+        #: Why it is over; None while it is not.
+        self.ending: Ending | None = None
+        #: Takes back a call of ours that was not answered yet.
+        self.withdraw: Callable[[], None] | None = None
         #: Is the caller to be on hold, by our wish?
         self.holds = False
+        #: How often, one after the other, the peer would not change the session.
+        self.refusals = 0
         #: What it takes of a trunk's lines, to be freed when it is over.
         self.line: Line | None = None
         #: What both sides agreed on, and our offer that waits for its answer.
@@ -74,6 +83,16 @@ class SipCall:
         self._info_keys: list[Key] = []
         #: Which way keys came first: phones that send each twice are heard once.
         self._keys_by_rtp: bool | None = None
+
+    @property
+    def over(self) -> bool:
+        return self.ending is not None
+
+    @property
+    def our_number(self) -> str:
+        """The number or user that we are in this call."""
+        started = self.started
+        return started.caller if started.direction == "outbound" else started.called
 
     # The session
 
@@ -96,16 +115,33 @@ class SipCall:
         return self.pending.body
 
     def accepted(self, answered: bytes) -> None:
-        """The peer answered our offer. Raises SdpError; the session stays as it was."""
-        pending, self.pending = self.pending, None
+        """The peer answered our offer, if one waits. Raises SdpError; all stays as it was."""
+        pending = self.pending
+        if pending is None:
+            return
+        try:
+            media = pending.accept(answered)
+        except SdpError:
+            self.refused()
+            raise
+        self.agree(media)
+
+    def accepted_early(self, answered: bytes) -> None:
+        """The peer answers before it takes the call. Raises SdpError.
+
+        The offer stays open: the final answer may be another phone's (RFC 3261 13.2.2.4).
+        """
+        pending = self.pending
         if pending is not None:
             self.agree(pending.accept(answered))
+            self.pending = pending
 
     def refused(self) -> None:
         """The peer refused our offer: the session stays as it was."""
         pending, self.pending = self.pending, None
         if pending is not None and self.agreed is not None:
             self.agreed = self.agreed.withdrawn(pending)
+            self.local = self.agreed.local
 
     def begin_again(self, local: LocalMedia) -> None:
         """Somebody else is the other side now: a session of its own is agreed with them."""
@@ -113,7 +149,7 @@ class SipCall:
 
     def agree(self, media: Negotiated) -> None:
         """The first or a later offer/answer is done: media flows as it says."""
-        self.agreed, self.local = media, media.local
+        self.agreed, self.local, self.pending = media, media.local, None
         self._agreed_ms = self.clock_ms()
         self.stream.agree(media_parameters(media), media.security)
 

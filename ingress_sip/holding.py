@@ -17,6 +17,9 @@ from ingress_sip.signalling import events as sip
 _log = structlog.get_logger(__name__)
 #: Something else is under way in the dialog: look again, s.
 _AGAIN_S: Final = 1.0
+#: Answers of a peer that could not do it just then (RFC 3261 14.2).
+_LATER: Final = frozenset({500, 503})
+_MOST_REFUSALS: Final = 5
 
 
 class Holding:
@@ -48,15 +51,18 @@ class Holding:
             case sip.ReofferRefused():
                 _log.info("sip.reoffer_refused", call=call.started.call, status=event.status)
                 call.refused()  # it stays as it was: whoever cannot be held hears us, at worst
+                call.refusals += 1
+                if event.status in _LATER and call.refusals < _MOST_REFUSALS:
+                    self._later(call)
             case sip.ReofferDue():
                 call.refused()
                 self._go_on(call)
         return True
 
     def _answered(self, call: SipCall, body: bytes) -> None:
+        call.refusals = 0
         try:
-            if body:
-                call.accepted(body)
+            call.accepted(body)
         except SdpError as error:
             _log.warning("sip.bad_answer", call=call.started.call, error=str(error))
         self._go_on(call)
@@ -68,4 +74,7 @@ class Holding:
         body = call.offer_hold(wanted)
         if body is not None and not self._endpoint.reoffer(call.dialog, body):
             call.refused()
-            asyncio.get_running_loop().call_later(_AGAIN_S, self._go_on, call)
+            self._later(call)
+
+    def _later(self, call: SipCall) -> None:
+        asyncio.get_running_loop().call_later(_AGAIN_S, self._go_on, call)

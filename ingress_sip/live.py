@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from typing import Any, Final
 
 import structlog
 
 from bus.broker import BusError
+from bus.log import Ownership
 from calls.ending import Ending
 from calls.events import CallEnded, Event
 from calls.ids import CallId
 from ingress_sip.call import SipCall
 from ingress_sip.endpoint import SipEndpoint
 from ingress_sip.signalling.dialog import DialogId
-from ingress_sip.trunking.lines import Lines
+from ingress_sip.trunking.lines import Line, Lines
 from legs.engine import MediaEngine
 from media.frames import SAMPLE_RATE
 from telemetry import metrics
@@ -38,6 +39,8 @@ class LiveCalls:
         self._tasks: set[asyncio.Task[None]] = set()
         #: Set whenever a call is over.
         self.fewer = asyncio.Event()
+        #: Called with each call that is over, before its last entries are written.
+        self.told: list[Callable[[SipCall], None]] = []
 
     def __len__(self) -> int:
         return len(self._by_id)
@@ -52,25 +55,43 @@ class LiveCalls:
     def named(self, call: CallId) -> SipCall | None:
         return self._by_id.get(call)
 
-    def add(self, call: SipCall) -> None:
-        """Carry a call from now on."""
+    async def open(self, call: SipCall, owner: Ownership | None = None) -> None:
+        """Carry a call from now on, and begin its log. It may be over when this returns.
+
+        Its line, if it has one, is taken already. `owner` is as MediaEngine.open has it.
+
+        Raises:
+            BusError, OSError, SupersededError: it has no log, and is carried no more.
+        """
         self._by_id[call.started.call] = call
         self._by_dialog[call.dialog] = call
-        if call.line is not None:
-            self._lines.take(call.line)
-
-    def discard(self, call: SipCall) -> None:
-        """Carry a call no longer that never had a log."""
-        self._leave(call)
-        call.close()
+        try:
+            await self._engine.open(call.started, owner)
+        except BaseException:
+            call.ending = call.ending or Ending.REFUSED
+            self._leave(call)
+            call.close()
+            raise
+        call.is_open = True
+        if call.ending is not None:
+            self._write_end(call, call.ending)
 
     def move(self, call: SipCall, dialog: DialogId) -> DialogId:
-        """The call goes on in another dialog: somebody else is its caller now. Returns the old."""
+        """The call goes on in another dialog. Returns the old one."""
         before = call.dialog
         self._by_dialog.pop(before, None)
         call.dialog = dialog
         self._by_dialog[dialog] = call
         return before
+
+    def hand_over(self, call: SipCall, dialog: DialogId, line: Line | None) -> DialogId:
+        """Somebody else is the caller now, on a line that is taken already. Returns the old dialog.
+
+        Whoever was the caller so far may still be there: the old dialog is to be ended.
+        """
+        self._free_line(call)
+        call.line = line
+        return self.move(call, dialog)
 
     def tell(self, call: SipCall, *events: Event) -> None:
         """Write what happens outside the call's media."""
@@ -84,7 +105,11 @@ class LiveCalls:
 
     async def _connect(self, call: SipCall) -> None:
         with bind_call(call.started.call):
-            if not await call.stream.secured(_SECURED_S):
+            is_secured = await call.stream.secured(_SECURED_S)
+            if call.over:
+                return
+            if not is_secured:
+                _log.warning("sip.not_secured", patience_s=_SECURED_S)
                 self.end(call, Ending.FAILED)
                 return
             try:
@@ -100,9 +125,11 @@ class LiveCalls:
 
     def end(self, call: SipCall, why: Ending) -> None:
         """Our side ends the call: by a BYE, or by a refusal or CANCEL where it has no answer."""
-        if call.answered or call.started.direction == "outbound":
+        if call.answered:
             self._endpoint.hang_up(call.dialog)
-        else:
+        elif call.withdraw is not None:
+            call.withdraw()
+        elif call.started.direction == "inbound":
             self._endpoint.reject(call.dialog, 503)
         self.finish(call, why)
 
@@ -110,17 +137,26 @@ class LiveCalls:
         """The call is over; its last entries are written by a task of their own."""
         if call.over:
             return
-        call.over = True
+        call.ending = why
         self._leave(call)
-        self.spawn(self._end(call, why), name=f"end {call.started.call}")
+        for tell in self.told:
+            tell(call)
+        if call.is_open:  # else `open` has it written
+            self._write_end(call, why)
 
     def _leave(self, call: SipCall) -> None:
         self._by_id.pop(call.started.call, None)
         self._by_dialog.pop(call.dialog, None)
+        self._free_line(call)
+        self.fewer.set()
+
+    def _free_line(self, call: SipCall) -> None:
         if call.line is not None:
             self._lines.free(call.line)
             call.line = None
-        self.fewer.set()
+
+    def _write_end(self, call: SipCall, why: Ending) -> None:
+        self.spawn(self._end(call, why), name=f"end {call.started.call}")
 
     async def _end(self, call: SipCall, why: Ending) -> None:
         with bind_call(call.started.call):

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable
-from typing import Final
 
 import structlog
 
@@ -17,7 +17,7 @@ from calls.ids import CallId
 from ingress_sip.call import Doer, SipCall
 from ingress_sip.live import LiveCalls
 from ingress_sip.media_setup import MediaSetup
-from ingress_sip.placing import Attempt, Placing, ending_of
+from ingress_sip.placing import NOWHERE, Attempt, Placing, ending_of
 from ingress_sip.sdp.session import SdpError
 from ingress_sip.signalling.dialog import DialogId
 from ingress_sip.signalling.routing import Hop
@@ -26,8 +26,6 @@ from ingress_sip.trunking.outbound import NoRouteError, Route
 from legs.engine import MediaEngine
 
 _log = structlog.get_logger(__name__)
-#: What the dialog of a call is until it is sent.
-_NOWHERE: Final = DialogId("", "", "")
 
 
 class Outbound:
@@ -75,20 +73,23 @@ class Outbound:
         started = self._started(job, agent, routes[0])
         local = self._setup.local(stream, routes[0].hops[0], routes[0].trunk)
         call = SipCall(
-            _NOWHERE, started, local, stream,
+            NOWHERE._replace(call_id=job.call), started, local, stream,
             now_ms=self._setup.now_ms, clock_ms=self._setup.clock_ms, doer=self._doer,
         )  # fmt: skip
-        try:
-            await self._engine.open(call.started, owner)
-        except BaseException:
-            call.close()
-            raise
-        self._live.add(call)
+        await self._live.open(call, owner)
+        if call.over:
+            return  # meanwhile: we are told to stop, or it was cancelled
         outbound = _OutboundCall(self, call)
-        self._pending[call.started.call] = outbound
-        outbound.attempt = self._placing.place(routes, outbound, ring_s=job.timeout_s)
-        if outbound.attempt.dialog is not None:
-            self._live.move(call, outbound.attempt.dialog)
+        self._pending[job.call] = outbound
+        call.withdraw = outbound.withdraw
+        try:
+            outbound.attempt = self._placing.place(
+                routes, outbound, ring_s=job.timeout_s, call_id=started.carrier_call
+            )
+        except BaseException:
+            self._pending.pop(job.call, None)
+            self._live.finish(call, Ending.FAILED)
+            raise
 
     def _started(self, job: PlaceCall, agent: Agent, route: Route) -> CallStarted:
         return CallStarted(
@@ -98,7 +99,7 @@ class Outbound:
             carrier="sip",
             caller=route.from_.uri.user,
             called=job.number,
-            carrier_call="",
+            carrier_call=secrets.token_hex(16),
             codec="",
             remote=str(route.hops[0]),
             direction="outbound",
@@ -108,12 +109,17 @@ class Outbound:
 
     def cancel(self, call_id: CallId) -> None:
         """Hang a call up, answered or not; one that we do not have is none of our business."""
-        pending = self._pending.get(call_id)
-        if pending is not None and pending.attempt is not None:
+        call = self._live.named(call_id)
+        if call is None:
+            return
+        if (pending := self._pending.get(call_id)) is not None:
             pending.cancelled = True
-            pending.attempt.cancel()
-        elif (call := self._live.named(call_id)) is not None:
-            self._live.end(call, Ending.AGENT_HUNG_UP)
+            pending.withdraw()  # it may be answered all the same, at this moment
+        else:
+            self._live.end(call, Ending.AGENT_HUNG_UP if call.answered else Ending.CANCELLED)
+
+    def move(self, call: SipCall, dialog: DialogId) -> None:
+        self._live.move(call, dialog)
 
     def offer(self, call: SipCall, route: Route) -> bytes:
         trunk = route.trunk.name if route.trunk else ""
@@ -123,9 +129,9 @@ class Outbound:
         return call.offer()
 
     def rang(self, call: SipCall, status: int, body: bytes) -> None:
-        if body and call.pending is not None:
+        if body:
             try:
-                call.accepted(body)  # early media
+                call.accepted_early(body)
             except SdpError as error:
                 _log.info("sip.bad_early_answer", call=call.started.call, error=str(error))
         if status >= 180:
@@ -134,16 +140,15 @@ class Outbound:
 
     def answered(self, call: SipCall, attempt: Attempt, body: bytes) -> None:
         self._pending.pop(call.started.call, None)
+        if call.over:
+            attempt.cancel()
+            return
         call.answered = True
         call.line = attempt.keep_line()
-        if attempt.dialog is not None:
-            self._live.move(call, attempt.dialog)
         try:
-            if body:
-                call.accepted(body)
+            call.accepted(body)
         except SdpError as error:
             _log.warning("sip.bad_answer", call=call.started.call, error=str(error))
-        if call.agreed is None or call.over:
             self._live.end(call, Ending.FAILED)
             return
         _log.info("sip.answered", call=call.started.call, number=call.started.called)
@@ -164,8 +169,16 @@ class _OutboundCall:
         self._outbound = outbound
         self._call = call
 
+    def withdraw(self) -> None:
+        if self.attempt is not None:
+            self.attempt.cancel()
+
     def offer(self, route: Route) -> bytes:
         return self._outbound.offer(self._call, route)
+
+    def placed(self, dialog: DialogId) -> None:
+        if not self._call.over:
+            self._outbound.move(self._call, dialog)
 
     def rang(self, status: int, body: bytes) -> None:
         self._outbound.rang(self._call, status, body)

@@ -28,6 +28,8 @@ from ingress_sip.trunking.lines import Line, Lines
 from ingress_sip.trunking.outbound import NoRouteError, Route
 
 Extra = tuple[tuple[str, str], ...]
+#: The dialog of what was not sent yet.
+NOWHERE: Final = DialogId("", "", "")
 
 _log = structlog.get_logger(__name__)
 #: Answers after which the next way is tried: that server is not there, or full, or broken.
@@ -45,12 +47,16 @@ class Listener(Protocol):
         """Our SDP for this way."""
         ...
 
+    def placed(self, dialog: DialogId) -> None:
+        """It is called in this dialog, until the next way is tried."""
+        ...
+
     def rang(self, status: int, body: bytes) -> None:
         """A provisional response; `body` is an answer to the offer, or empty."""
         ...
 
     def answered(self, attempt: Attempt, body: bytes, source: Hop) -> None:
-        """Somebody answered. `body` is empty where an earlier response had the answer."""
+        """Somebody answered, in `attempt.dialog`. `body` is the answer to the offer."""
         ...
 
     def refused(self, status: int, reason: str) -> None:
@@ -61,13 +67,24 @@ class Listener(Protocol):
 class Attempt:
     """One call on its way to somebody."""
 
-    def __init__(self, placing: Placing, routes: Sequence[Route], listener: Listener) -> None:
+    def __init__(
+        self,
+        placing: Placing,
+        routes: Sequence[Route],
+        listener: Listener,
+        extra: Extra = (),
+        call_id: str | None = None,
+    ) -> None:
         self._placing = placing
+        self.extra = extra
+        self.call_id = call_id
         self.routes = deque(routes)
         self.listener = listener
-        self.dialog: DialogId | None = None
+        self.dialog = NOWHERE
         self.line: Line | None = None
         self.timer: asyncio.TimerHandle | None = None
+        #: The answer to our offer that came before the call was answered.
+        self.early = b""
         #: It rang for as long as its caller wanted it to.
         self.timed_out = False
         self.rang = False
@@ -80,8 +97,9 @@ class Attempt:
     def cancel(self) -> None:
         """Give it up; `refused` follows, if nobody answers meanwhile."""
         self.routes.clear()
-        if self.dialog is not None:
-            self._placing.give_up(self)
+        if self.timer is not None:
+            self.timer.cancel()
+        self._placing.give_up(self)
 
 
 class Placing:
@@ -118,7 +136,7 @@ class Placing:
         Raises:
             NoRouteError
         """
-        uri = _uri_of(target)
+        uri = uri_of(target)
         if uri is None:
             return await self._routes(target, caller, trunk)
         if isinstance(uri, TelUri):
@@ -136,13 +154,24 @@ class Placing:
         return (Route(uri, NameAddr(uri), from_, hops),)
 
     def place(
-        self, routes: Sequence[Route], listener: Listener, *, ring_s: float, extra: Extra = ()
+        self,
+        routes: Sequence[Route],
+        listener: Listener,
+        *,
+        ring_s: float,
+        extra: Extra = (),
+        call_id: str | None = None,
     ) -> Attempt:
-        """Call by these ways; after `ring_s` without an answer it is given up."""
-        attempt = Attempt(self, routes, listener)
+        """Call by these ways; after `ring_s` without an answer it is given up.
+
+        `call_id` is the Call-ID, by all ways the same; None for one made up.
+        """
+        attempt = Attempt(self, routes, listener, extra, call_id)
         loop = asyncio.get_running_loop()
-        attempt.timer = loop.call_later(min(ring_s, MOST_RINGING_S), self._timed_out, attempt)
-        self._next(attempt, extra)
+        if self._next(attempt):
+            attempt.timer = loop.call_later(min(ring_s, MOST_RINGING_S), self._timed_out, attempt)
+        else:  # they were free when the routes were asked for
+            loop.call_soon(listener.refused, 503, "all lines are taken")
         return attempt
 
     def give_up(self, attempt: Attempt) -> None:
@@ -167,14 +196,18 @@ class Placing:
                 attempt = self._attempts.get(event.dialog)
                 if attempt is not None:
                     attempt.rang = attempt.rang or event.status >= 180
+                    attempt.early = event.body or attempt.early
                     attempt.listener.rang(event.status, event.body)
                 return True
             case sip.CallAnswered():
                 attempt = self._attempts.pop(event.dialog, None)
                 if attempt is not None:
                     self._stop_timer(attempt)
-                    attempt.listener.answered(attempt, event.body, event.source)
-                    self._free(attempt)
+                    try:
+                        body = event.body or attempt.early
+                        attempt.listener.answered(attempt, body, event.source)
+                    finally:
+                        self._free(attempt)
                 return True
             case sip.CallRefused():
                 attempt = self._attempts.pop(event.dialog, None)
@@ -184,28 +217,37 @@ class Placing:
             case _:
                 return False
 
-    def _next(self, attempt: Attempt, extra: Extra = ()) -> None:
-        route = attempt.routes.popleft()
+    def _next(self, attempt: Attempt) -> bool:
+        """Call by the next way that has a line; False: there is none."""
+        while attempt.routes:
+            route = attempt.routes.popleft()
+            if route.trunk is None or not self._lines.trunk_is_full(route.trunk):
+                self._call(attempt, route)
+                return True
+        return False
+
+    def _call(self, attempt: Attempt, route: Route) -> None:
         ask = Ask(
             method="INVITE",
             uri=route.uri,
             to=route.to,
             from_=route.from_,
             hops=route.hops,
-            headers=(*route.headers, *extra),
+            call_id=attempt.call_id,
+            headers=(*route.headers, *attempt.extra),
             body=attempt.listener.offer(route),
             digest=route.digest,
         )
+        attempt.dialog, attempt.early = self._endpoint.call(ask), b""
         attempt.line = route.line
         self._lines.take(route.line)
-        attempt.dialog = self._endpoint.call(ask)
         self._attempts[attempt.dialog] = attempt
+        attempt.listener.placed(attempt.dialog)
 
     def _refused(self, attempt: Attempt, event: sip.CallRefused) -> None:
         self._free(attempt)
-        if attempt.routes and event.status in _NEXT_WAY and not attempt.rang:
+        if event.status in _NEXT_WAY and not attempt.rang and self._next(attempt):
             _log.info("sip.next_way", status=event.status, reason=event.reason)
-            self._next(attempt)
             return
         self._stop_timer(attempt)
         attempt.listener.refused(event.status, event.reason)
@@ -237,7 +279,7 @@ def ending_of(status: int, *, timed_out: bool, rang: bool, cancelled: bool) -> E
     return Ending.REJECTED
 
 
-def _uri_of(target: str) -> SipUri | TelUri | None:
+def uri_of(target: str) -> SipUri | TelUri | None:
     """The URI that a target is, or None where it is a number or a user.
 
     Raises:

@@ -23,11 +23,12 @@ from ingress_sip.placing import Attempt, Placing
 from ingress_sip.sdp.offer_answer import LocalMedia, Offer, answer, offer
 from ingress_sip.sdp.session import SdpError
 from ingress_sip.signalling import events as sip
+from ingress_sip.signalling.dialog import DialogId
 from ingress_sip.signalling.replies import REASONS
 from ingress_sip.signalling.routing import Hop
 from ingress_sip.signalling.uri import OtherUri, SipUri, Uri
-from ingress_sip.trunking.config import Trunk
 from ingress_sip.trunking.outbound import NoRouteError, Route
+from ingress_sip.trunking.policy import Admitted
 
 _log = structlog.get_logger(__name__)
 _RING_S: Final = 60.0
@@ -57,6 +58,9 @@ class Referrals:
         self.setup = setup
         self._allowed = allowed
         self._under_way: dict[SipCall, _Referred] = {}
+        #: Dialogs of callers in whose place somebody else is now.
+        self._leaving: set[DialogId] = set()
+        live.told.append(self._call_over)
 
     def asked(self, call: SipCall, event: sip.ReferReceived) -> None:
         """A REFER in a call."""
@@ -76,36 +80,58 @@ class Referrals:
         if referred is None:
             return False
         referred.orphaned = True
+        call.stream.mute()
         return True
 
     def forget(self, call: SipCall) -> None:
         self._under_way.pop(call, None)
 
-    def replaced(self, event: sip.InviteReceived, trunk: Trunk | None) -> None:
-        """Somebody takes the caller's place (RFC 3891)."""
-        assert event.replaces is not None
-        call = self.live.of(event.replaces)
+    def let_go(self, dialog: DialogId) -> None:
+        """Whoever was the caller hangs up now, or we do."""
+        self._leaving.add(dialog)
+        asyncio.get_running_loop().call_later(_LEAVE_S, self._hang_up, dialog)
+
+    def leave(self) -> None:
+        """Hang up on all that have not left yet."""
+        for dialog in tuple(self._leaving):
+            self._hang_up(dialog)
+
+    def _hang_up(self, dialog: DialogId) -> None:
+        self._leaving.discard(dialog)
+        self.endpoint.hang_up(dialog)
+
+    def _call_over(self, call: SipCall) -> None:
+        referred = self._under_way.pop(call, None)
+        if referred is not None:
+            referred.call_over()
+
+    def replaced(self, event: sip.InviteReceived, admitted: Admitted) -> bool:
+        """Somebody takes the caller's place (RFC 3891), and its line. False: it was refused."""
+        call = None if event.replaces is None else self.live.of(event.replaces)
         if call is None or not call.answered:
             self.endpoint.reject(event.dialog, 481)
-            return
+            return False
+        trunk = admitted.trunk
         local = self.setup.local(call.stream, event.source, trunk)
         try:
             media = answer(event.offer, local) if event.offer else None
         except SdpError as error:
             self.endpoint.reject(event.dialog, error.status)
-            return
-        pending = None if media else offer(local)
-        body = media.body if media else pending.body if pending else b""
-        if not self.endpoint.accept(event.dialog, body):
-            return
-        before = self.live.move(call, event.dialog)
+            return False
+        pending = offer(local)
+        if not self.endpoint.accept(event.dialog, media.body if media else pending.body):
+            return False
+        if (referred := self._under_way.pop(call, None)) is not None:
+            referred.call_over()  # it has another caller already
+        before = self.live.hand_over(call, event.dialog, admitted.line)
         call.begin_again(local)
-        call.pending = pending
+        call.pending = None if media else pending
         call.stream.signalled_from(event.source.host)
         if media is not None:
             call.agree(media)
         _log.info("sip.replaced", call=call.started.call, by=str(event.source))
         self.endpoint.hang_up(before)
+        return True
 
     def _may(self, uri: Uri) -> bool:
         names = (uri.user, str(uri).partition("?")[0])
@@ -124,6 +150,8 @@ class _Referred:
         self._call = call
         self._caller = call.dialog
         self._offer: Offer | None = None
+        self._attempt: Attempt | None = None
+        self._over = False
 
     async def go(self, uri: Uri) -> None:
         extra: tuple[tuple[str, str], ...] = ()
@@ -133,49 +161,56 @@ class _Referred:
             uri = replace(uri, headers="")
         started = self._call.started
         try:
-            routes = await self._house.placing.routes(str(uri), caller=started.called)
+            routes = await self._house.placing.routes(str(uri), caller=self._call.our_number)
         except NoRouteError as error:
             _log.info("sip.refer_failed", call=started.call, reason=str(error))
             self.refused(404, REASONS[404])
             return
-        self._house.placing.place(routes, self, ring_s=_RING_S, extra=extra)
+        if not self._over:
+            self._attempt = self._house.placing.place(routes, self, ring_s=_RING_S, extra=extra)
+
+    def call_over(self) -> None:
+        """The call has ended, or somebody has taken the caller's place by himself."""
+        self._over = True
+        if self._attempt is not None:
+            self._attempt.cancel()
 
     def offer(self, route: Route) -> bytes:
         local: LocalMedia = self._house.setup.local(self._call.stream, route.hops[0], route.trunk)
         self._offer = offer(local)
         return self._offer.body
 
+    def placed(self, dialog: DialogId) -> None:
+        """The call goes on in the caller's dialog until it is answered."""
+
     def rang(self, status: int, body: bytes) -> None:  # noqa: ARG002  # the caller is still here
         self._house.endpoint.notify(self._caller, status, REASONS.get(status, "Progress"))
 
     def answered(self, attempt: Attempt, body: bytes, source: Hop) -> None:
         house, call = self._house, self._call
-        house.forget(call)
-        assert attempt.dialog is not None
-        assert self._offer is not None
+        if self._over or self._offer is None:
+            house.endpoint.hang_up(attempt.dialog)
+            return
         try:
             media = self._offer.accept(body)
         except SdpError as error:
             house.endpoint.hang_up(attempt.dialog)
-            self._over(error.status, error.reason)
+            self.refused(error.status, error.reason)
             return
-        if call.over:
-            house.endpoint.hang_up(attempt.dialog)
-            return
-        house.live.move(call, attempt.dialog)
+        house.forget(call)
+        house.live.hand_over(call, attempt.dialog, attempt.keep_line())
         call.begin_again(media.local)
         call.stream.signalled_from(source.host)
         call.agree(media)
         _log.info("sip.referred", call=call.started.call, to=str(source))
         house.endpoint.notify(self._caller, 200, "OK")
-        loop = asyncio.get_running_loop()
-        loop.call_later(_LEAVE_S, house.endpoint.hang_up, self._caller)
+        house.let_go(self._caller)
 
     def refused(self, status: int, reason: str) -> None:
+        if self._over:
+            return
+        self._over = True
         self._house.forget(self._call)
-        self._over(status, reason)
-
-    def _over(self, status: int, reason: str) -> None:
         if self.orphaned:
             self._house.live.finish(self._call, Ending.CALLER_HUNG_UP)
         else:

@@ -6,12 +6,11 @@ import asyncio
 import secrets
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 import structlog
 
-from bus.broker import BusError
 from bus.jobs import PlaceCall
 from bus.log import Ownership
 from bus.pools import PoolWatch
@@ -20,21 +19,17 @@ from bus.tasks import stop
 from bus.trunk_state import Lines as BusLines
 from calls.agent import Agents
 from calls.ending import Ending
-from calls.events import CallStarted
-from calls.ids import CallId, ReplyId, new_call_id
+from calls.ids import CallId, ReplyId
 from calls.transfer import TransferMode
 from ingress_sip.admission import (
     SHORTAGES,
     Admission,
     Lack,
-    RefusedError,
-    caller_of,
-    number_called,
-    plain,
 )
 from ingress_sip.call import SipCall
 from ingress_sip.endpoint import EndpointConfig, SipEndpoint
 from ingress_sip.holding import Holding
+from ingress_sip.inbound import Inbound
 from ingress_sip.limits import SourceLimits, unlimited
 from ingress_sip.live import LiveCalls
 from ingress_sip.media_setup import MediaConfig, MediaSetup
@@ -43,29 +38,23 @@ from ingress_sip.placing import Placing
 from ingress_sip.referred import Referrals
 from ingress_sip.sdp.session import SdpError
 from ingress_sip.signalling import events as sip
-from ingress_sip.signalling.dialog import DialogId
 from ingress_sip.signalling.dtmf_info import key_in
 from ingress_sip.signalling.routing import Hop
 from ingress_sip.signalling.uri import SipUri
 from ingress_sip.sockets.transports import Listen
-from ingress_sip.sockets.udp import NoPortError, RtpPorts
+from ingress_sip.sockets.udp import RtpPorts
 from ingress_sip.transfer import Transfers
 from ingress_sip.trunk_lines import lines_of
 from ingress_sip.trunking.config import OPEN, Trunks
 from ingress_sip.trunking.keeper import TrunkKeeper
-from ingress_sip.trunking.policy import Admitted, Policy
+from ingress_sip.trunking.policy import Policy
 from legs.engine import MediaEngine
 from media.frames import SAMPLE_RATE
-from telemetry import metrics
 
 _log = structlog.get_logger(__name__)
 #: A call whose caller sends nothing for this long, while it should, is dead. In ms.
 _MEDIA_TIMEOUT_MS: Final = 60_000
 _WATCH_S: Final = 5.0
-#: How long a caller waits for the bus before the call is refused, s.
-_OPEN_S: Final = 3.0
-#: So many calls are let in at once; a rush must not hold up the frames of those that are here.
-_AT_ONCE: Final = 16
 #: How long a drain waits for the answers to its BYEs, s.
 _BYE_S: Final = 2.0
 
@@ -174,8 +163,16 @@ class SipServer:
             shortage=self._lack,
             doer=self,
         )
-        self._admitting: set[DialogId] = set()
-        self._one_of_few = asyncio.Semaphore(_AT_ONCE)
+        self._inbound = Inbound(
+            self._endpoint,
+            self._admission,
+            self._live,
+            lines=self._policy.lines,
+            setup=self._setup,
+            referrals=self._referrals,
+            digest=self.keeper.digest,
+            doer=self,
+        )
 
     @property
     def calls(self) -> int:
@@ -209,11 +206,15 @@ class SipServer:
         leaving = asyncio.create_task(self.keeper.leave(), name="leave trunks")
         with suppress(TimeoutError):
             async with asyncio.timeout(self._config.drain_s):
-                while len(self._live) or self._admitting:
+                while len(self._live) or self._inbound.admitting:
                     self._live.fewer.clear()
                     await self._live.fewer.wait()
+        for dialog in tuple(self._inbound.admitting):
+            self._endpoint.reject(dialog, 503)
         for call in self._live:
             self._live.end(call, Ending.SHUTDOWN)
+        self._transfers.leave()
+        self._referrals.leave()
         await self._endpoint.until_quiet(_BYE_S)
         await leaving
 
@@ -270,7 +271,7 @@ class SipServer:
 
     def _happened(self, event: sip.Event) -> None:
         if isinstance(event, sip.InviteReceived):
-            self._invite_received(event)
+            self._inbound.received(event)
             return
         for room in (self._placing, self._holding, self._transfers):
             if room.happened(event):
@@ -288,7 +289,7 @@ class SipServer:
     def _happened_in(self, call: SipCall, event: sip.Event) -> None:
         match event:
             case sip.InviteCancelled():
-                pass  # it is being opened: `accept` will say so, once the log has its first entry
+                self._live.finish(call, Ending.CANCELLED)
             case sip.ByeReceived():
                 if not self._referrals.caller_left(call):
                     self._live.finish(call, self._transfers.caller_left(call))
@@ -307,95 +308,7 @@ class SipServer:
             case _:
                 pass
 
-    # Calls that come in
-
-    def _invite_received(self, event: sip.InviteReceived) -> None:
-        admitted = event.admitted
-        assert isinstance(admitted, Admitted)
-        if event.replaces is not None:
-            self._referrals.replaced(event, admitted.trunk)
-            return
-        self._admitting.add(event.dialog)
-        self._live.spawn(self._invited(event, admitted))
-
-    async def _invited(self, event: sip.InviteReceived, admitted: Admitted) -> None:
-        try:
-            async with self._one_of_few:
-                await self._admit(event, admitted)
-        except RefusedError as refusal:
-            self._admission.refused(refusal, event.request)
-            self._endpoint.reject(event.dialog, refusal.status, refusal.headers)
-        except Exception:
-            # Ours: it must leave no phone ringing and no port taken.
-            metrics.ERRORS.labels("ingress", "admission").inc()
-            _log.exception("sip.admission_failed", number=number_called(event.request))
-            if (unfinished := self._live.of(event.dialog)) is not None:
-                self._live.end(unfinished, Ending.FAILED)
-            else:
-                self._endpoint.reject(event.dialog, 500)
-        finally:
-            self._admitting.discard(event.dialog)
-            self._live.fewer.set()
-
-    async def _admit(self, event: sip.InviteReceived, admitted: Admitted) -> None:
-        """Answer the call, unless its caller gives up meanwhile.
-
-        Raises:
-            RefusedError
-        """
-        started = self._started(event, admitted)
-        try:
-            stream = await self._setup.open(started.call, event.source)
-        except NoPortError as error:
-            raise RefusedError(503, str(error), reason="ports", retry_after_s=10) from error
-        try:
-            local = self._setup.local(stream, event.source, admitted.trunk)
-            call = SipCall(
-                event.dialog, started, local, stream,
-                now_ms=self._now_ms, clock_ms=_clock_ms, doer=self,
-            )  # fmt: skip
-            call.line = admitted.line
-            if event.offer:
-                call.agree(call.answer(event.offer))
-                call.started = replace(started, codec=call.codec)
-        except BaseException:
-            stream.close()
-            raise
-        await self._answer(call)
-
-    def _started(self, event: sip.InviteReceived, admitted: Admitted) -> CallStarted:
-        agent = self._admission.agent_for(admitted.number)
-        now = self._now_ms()
-        return CallStarted(
-            at=now,
-            call=new_call_id(now, secrets.token_hex(5)),
-            agent=agent,
-            carrier="sip",
-            caller=caller_of(event.request),
-            called=plain(admitted.number),
-            carrier_call=plain(event.request.call_id),
-            codec="",
-            remote=str(event.source),
-            trunk=admitted.trunk.name if admitted.trunk else "",
-        )
-
-    async def _answer(self, call: SipCall) -> None:
-        self._live.add(call)
-        self._endpoint.ring(call.dialog)
-        try:
-            async with asyncio.timeout(_OPEN_S):
-                await self._engine.open(call.started)
-        except (BusError, OSError) as error:
-            self._live.discard(call)
-            raise RefusedError(
-                503, f"the bus is away: {error}", reason="bus", retry_after_s=5
-            ) from error
-        body = call.agreed.body if call.agreed else call.offer()
-        if not self._endpoint.accept(call.dialog, body):
-            self._live.finish(call, Ending.CANCELLED)
-            return
-        call.answered = True
-        _log.info("sip.answered", call=call.started.call, number=call.started.called)
+    # What changes in a call
 
     def _acknowledged(self, call: SipCall, body: bytes) -> None:
         """The caller knows that we answered.
@@ -403,7 +316,7 @@ class SipServer:
         Nothing is sent before: whoever sends INVITEs in others' names must not make us send their
         audio there, nor have an agent speak to nobody (RFC 8445 19.5.1, the voice hammer).
         """
-        if call.pending is not None and (body or call.agreed is None):
+        if call.pending is not None:
             # The ACK brings the answer to the offer in our 200 (RFC 3261 13.2.1).
             try:
                 call.accepted(body)
@@ -415,8 +328,10 @@ class SipServer:
         self._live.connect(call)
 
     def _reinvited(self, call: SipCall, event: sip.ReinviteReceived) -> None:
+        call.refused()  # an offer of ours that waits to be made again is made of what comes now
         if not event.offer:
-            self._endpoint.accept(call.dialog, call.offer())
+            if not self._endpoint.accept(call.dialog, call.offer()):
+                call.refused()
             return
         try:
             media = call.answer(event.offer)
@@ -430,7 +345,7 @@ class SipServer:
 
     def _shortage(self) -> Lack | None:
         """What one more call would lack."""
-        dialogs = {call.dialog for call in self._live} | self._admitting
+        dialogs = {call.dialog for call in self._live} | self._inbound.admitting
         if len(dialogs) >= self._config.max_calls:
             return "lines"
         if self._pools is None:

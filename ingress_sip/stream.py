@@ -50,6 +50,7 @@ class MediaStream:
         self._socket: RtpSocket | None = None
         self._session: RtpSession | None = None
         self._told = False
+        self._muted = False
 
     def use(self, socket: RtpSocket) -> None:
         """Give it its ports; what comes on that of RTP is to be given to `rtp_received`."""
@@ -69,6 +70,7 @@ class MediaStream:
 
     def agree(self, parameters: MediaParameters, security: Security | None = None) -> None:
         """The first or a later offer/answer is done: media flows as it says."""
+        self._muted = False
         now_ms = self._clock_ms()
         before = self._securing.handshake
         self._securing.agree(security)
@@ -109,7 +111,8 @@ class MediaStream:
 
     @property
     def _is_shaking(self) -> bool:
-        return self._session is not None and self._session.waits_for_keys
+        is_open = self._socket is not None
+        return is_open and self._session is not None and self._session.waits_for_keys
 
     @property
     def heard_ms(self) -> float | None:
@@ -139,9 +142,15 @@ class MediaStream:
 
     def say(self, payload: bytes | None) -> None:
         """Send the agent's 20 ms: 160 bytes of mu-law, None for silence."""
-        if self._session is not None:
+        if self._muted:
+            self.lapse()
+        elif self._session is not None:
             self._session.say(payload, self._clock_ms())
             self._flush()
+
+    def mute(self) -> None:
+        """The peer has gone: it is sent no more audio, until something is agreed again."""
+        self._muted = True
 
     def lapse(self) -> None:
         """20 ms have passed in which nothing could be sent."""

@@ -23,15 +23,15 @@ from ingress_sip.endpoint import SipEndpoint
 from ingress_sip.holding import Holding
 from ingress_sip.live import LiveCalls
 from ingress_sip.media_setup import MediaSetup
-from ingress_sip.placing import Attempt, Placing
-from ingress_sip.sdp.offer_answer import Offer, offer
+from ingress_sip.placing import Attempt, Placing, uri_of
+from ingress_sip.sdp.offer_answer import Negotiated, Offer, offer
 from ingress_sip.sdp.session import SdpError
 from ingress_sip.signalling import events as sip
 from ingress_sip.signalling.dialog import DialogId
 from ingress_sip.signalling.fields import NameAddr
 from ingress_sip.signalling.replies import REASONS
 from ingress_sip.signalling.routing import Hop
-from ingress_sip.signalling.uri import SipUri, parse_uri
+from ingress_sip.signalling.uri import SipUri
 from ingress_sip.sockets.udp import NoPortError
 from ingress_sip.stream import MediaStream
 from ingress_sip.trunking.outbound import NoRouteError, Route
@@ -40,6 +40,12 @@ _log = structlog.get_logger(__name__)
 #: How long a target may ring when it is asked first, and how long all of it may take, s.
 _RING_S: Final = 30.0
 _ALL_S: Final = 55.0
+#: A REFER that came at a bad moment (491) is sent again after so long, s, and so often.
+_AGAIN_S: Final = 1.0
+_MOST_AGAIN: Final = 3
+_GLARE: Final = 491
+#: A caller that hung up once it had taken the REFER may still be on its way to the target, s.
+_TAKEOVER_S: Final = 10.0
 
 
 class Transfers:
@@ -60,6 +66,7 @@ class Transfers:
         self.holding = holding
         self._under_way: dict[SipCall, _Transfer] = {}
         self._consultations: dict[DialogId, _Transfer] = {}
+        live.told.append(self._call_over)
 
     def begin(self, call: SipCall, reply: ReplyId, target: str, mode: TransferMode) -> None:
         """Put the caller through; the call's leg is told how it goes."""
@@ -82,6 +89,11 @@ class Transfers:
                 if transfer is not None:
                     transfer.target_left()
                 return transfer is not None
+            case sip.ReinviteReceived():
+                transfer = self._consultations.get(event.dialog)
+                if transfer is not None:
+                    transfer.reoffered(event)
+                return transfer is not None
             case _:
                 return False
 
@@ -90,15 +102,29 @@ class Transfers:
         transfer = self._under_way.pop(call, None)
         return transfer.caller_left() if transfer else Ending.CALLER_HUNG_UP
 
+    def leave(self) -> None:
+        """End the calls with targets that are still there."""
+        for dialog in tuple(self._consultations):
+            self.end_consultation(dialog)
+
     def forget(self, transfer: _Transfer) -> None:
         self._under_way.pop(transfer.call, None)
 
     def consults(self, dialog: DialogId, transfer: _Transfer) -> None:
         self._consultations[dialog] = transfer
 
+    def leave_soon(self, dialog: DialogId) -> None:
+        """End it, unless the caller takes our place in it before."""
+        asyncio.get_running_loop().call_later(_TAKEOVER_S, self.end_consultation, dialog)
+
     def end_consultation(self, dialog: DialogId) -> None:
         if self._consultations.pop(dialog, None) is not None:
             self.endpoint.hang_up(dialog)
+
+    def _call_over(self, call: SipCall) -> None:
+        transfer = self._under_way.get(call)
+        if transfer is not None:
+            transfer.call_over()
 
 
 class _Transfer:
@@ -116,6 +142,9 @@ class _Transfer:
         self._consultation: DialogId | None = None
         self._stream: MediaStream | None = None
         self._offer: Offer | None = None
+        self._agreed: Negotiated | None = None
+        self._refer_to: NameAddr | None = None
+        self._refused = 0
         self._timer = asyncio.get_running_loop().call_later(
             _ALL_S, self._fail, 408, "nothing was heard of the transfer"
         )
@@ -123,11 +152,11 @@ class _Transfer:
     async def blind(self) -> None:
         """Have the caller's side call the target."""
         try:
-            target = await self._refer_to()
+            self._refer_to = await self._named()
         except NoRouteError as error:
             self._fail(None, str(error))
             return
-        self._refer(target)
+        self._refer()
 
     async def attended(self) -> None:
         """Ask the target first."""
@@ -135,7 +164,7 @@ class _Transfer:
         started = self.call.started
         try:
             routes = await self._house.placing.routes(
-                self._target, caller=started.called, trunk=started.trunk
+                self._target, caller=self.call.our_number, trunk=started.trunk
             )
             stream = await self._house.setup.open(f"{started.call} target", routes[0].hops[0])
         except (NoRouteError, NoPortError) as error:
@@ -147,10 +176,14 @@ class _Transfer:
         self._stream = stream
         self._attempt = self._house.placing.place(routes, self, ring_s=_RING_S)
 
-    async def _refer_to(self) -> NameAddr:
-        """Whom the caller's side is to call: a number means what it means to them."""
-        if ":" in self._target:
-            return NameAddr(parse_uri(self._target))
+    async def _named(self) -> NameAddr:
+        """Whom the caller's side is to call: a number means what it means to them.
+
+        Raises:
+            NoRouteError
+        """
+        if (uri := uri_of(self._target)) is not None:
+            return NameAddr(uri)
         dialog, started = self.call.dialog, self.call.started
         if started.trunk or self._house.placing.is_phone(self._target):
             routes = await self._house.placing.routes(self._target, trunk=started.trunk)
@@ -161,8 +194,11 @@ class _Transfer:
         host = SipUri.of(peer.uri.host.strip("[]"), peer.uri.port, user=self._target)
         return NameAddr(host)
 
-    def _refer(self, target: NameAddr) -> None:
-        if not self._over and not self._house.endpoint.refer(self.call.dialog, target):
+    def _refer(self) -> None:
+        target = self._refer_to
+        if self._over or target is None:
+            return
+        if not self._house.endpoint.refer(self.call.dialog, target):
             self._fail(None, "the call is not in a state to be transferred")
 
     def told(self, event: sip.ReferAnswered | sip.TransferNotified) -> None:
@@ -170,9 +206,7 @@ class _Transfer:
         if self._over:
             return
         if isinstance(event, sip.ReferAnswered):
-            self._taken = event.status < 300
-            if not self._taken:
-                self._fail(event.status, event.reason)
+            self._answered(event.status, event.reason)
             return
         self._taken = True
         status = event.status or 503
@@ -185,14 +219,31 @@ class _Transfer:
         else:
             self._fail(status, reason)
 
+    def _answered(self, status: int, reason: str) -> None:
+        if status < 300:
+            self._taken = True
+        elif status == _GLARE and self._refused < _MOST_AGAIN:
+            # RFC 3261 14.1: something else is under way in the dialog, our hold perhaps.
+            self._refused += 1
+            asyncio.get_running_loop().call_later(_AGAIN_S, self._refer)
+        else:
+            self._fail(status, reason)
+
     def caller_left(self) -> Ending:
         """A caller who hangs up after taking the REFER has gone where it led."""
         taken = self._taken
         if taken:
+            if self._consultation is not None:
+                self._house.leave_soon(self._consultation)
+                self._consultation = None
             self._finish(ok=True, status=None, detail="the caller has gone there")
         else:
             self._finish(ok=False, status=None, detail="the caller hung up")
         return Ending.TRANSFERRED if taken else Ending.CALLER_HUNG_UP
+
+    def call_over(self) -> None:
+        """The call with the caller is over, whoever ended it."""
+        self._finish(ok=False, status=None, detail="the call has ended")
 
     def target_left(self) -> None:
         """The target hung up; or the caller took our place with it (Replaces), and all is well."""
@@ -207,22 +258,22 @@ class _Transfer:
         self._offer = offer(self._house.setup.local(self._stream, route.hops[0], route.trunk))
         return self._offer.body
 
+    def placed(self, dialog: DialogId) -> None:
+        """Nothing is asked in it before it is answered."""
+
     def rang(self, status: int, body: bytes) -> None:  # noqa: ARG002  # nobody listens yet
         self.call.leg.transfer_progressed(self._reply, status, REASONS.get(status, ""))
 
     def answered(self, attempt: Attempt, body: bytes, source: Hop) -> None:  # noqa: ARG002
         self._attempt = None
         dialog = attempt.dialog
-        assert dialog is not None
-        if self._over or self.call.over:
+        if self._over or self._offer is None:
             self._house.endpoint.hang_up(dialog)
-            self._close()
             return
         self._consultation = dialog
         self._house.consults(dialog, self)
         try:
-            assert self._offer is not None
-            self._offer.accept(body)
+            self._agreed = self._offer.accept(body)
         except SdpError as error:
             self._fail(488, str(error))
             return
@@ -235,7 +286,22 @@ class _Transfer:
         uri = SipUri(
             target.scheme, target.userinfo, target.host, target.port, target.params, headers
         )
-        self._refer(NameAddr(uri))
+        self._refer_to = NameAddr(uri)
+        self._refer()
+
+    def reoffered(self, event: sip.ReinviteReceived) -> None:
+        """The target changes its session, or shows that it is alive; nobody listens yet."""
+        endpoint, agreed = self._house.endpoint, self._agreed
+        if agreed is None:
+            endpoint.reject(event.dialog, 488)
+            return
+        try:
+            media = agreed.answer(event.offer) if event.offer else None
+        except SdpError as error:
+            endpoint.reject(event.dialog, error.status)
+            return
+        self._agreed = media or agreed
+        endpoint.accept(event.dialog, media.body if media else agreed.offer().body)
 
     def refused(self, status: int, reason: str) -> None:
         self._attempt = None

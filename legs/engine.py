@@ -193,13 +193,21 @@ class MediaEngine:
     def _tick(self, late_ms: float) -> None:
         now = self._now_ms() - late_ms
         deaf = self._pools is not None and "asr" in self._pools.missing
-        for call, leg in list(self._legs.items()):
+        legs = list(self._legs.items())
+        failed = set()
+        for call, leg in legs:
             try:
-                self._frames.append((call, leg.tick(now, late_ms=late_ms, deaf=deaf)))
+                leg.speak(now, late_ms=late_ms)
             except Exception:
-                # One call's mistake must not stop the clock of the others.
-                _log.exception("leg.failed", call=call)
-                self._tell_lost(call, Ending.FAILED)
+                failed.add(call)
+                self._leg_failed(call)
+        for call, leg in legs:
+            try:
+                if call not in failed:
+                    frame = leg.listen(now, late_ms=late_ms, deaf=deaf)
+                    self._frames.append((call, frame))
+            except Exception:
+                self._leg_failed(call)
             if leg.pending:
                 self._events.setdefault(call, []).extend(leg.pending)
                 leg.pending.clear()
@@ -214,6 +222,11 @@ class MediaEngine:
             self._ticks_behind += 1
             if self._ticks_behind > self._patience_frames:
                 self._give_up()
+
+    def _leg_failed(self, call: CallId) -> None:
+        """One call's mistake must not stop the clock of the others."""
+        _log.exception("leg.failed", call=call)
+        self._tell_lost(call, Ending.FAILED)
 
     async def _write_forever(self) -> None:
         while True:

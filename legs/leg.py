@@ -102,6 +102,8 @@ class Leg:
         self._now_ms = now_ms
         self._playout = Playout()
         self._seq = 0
+        #: What the agent said in the frame that was sent last.
+        self._spoken: bytes | None = None
         self._actions = Actions()
         #: When the action under way has failed, whatever the carrier says (epoch ms).
         self._action_by = float("inf")
@@ -127,12 +129,33 @@ class Leg:
         self._conversation = conversation
 
     def tick(self, now_ms: float, *, late_ms: float = 0.0, deaf: bool = False) -> InFrame:
-        """Move one frame each way: the tick of `now_ms` (epoch ms), which comes `late_ms` late.
+        """Move one frame each way: `speak`, then `listen`."""
+        self.speak(now_ms, late_ms=late_ms)
+        return self.listen(now_ms, late_ms=late_ms, deaf=deaf)
+
+    def speak(self, now_ms: float, *, late_ms: float = 0.0) -> None:
+        """Send a frame: the tick of `now_ms` (epoch ms), which comes `late_ms` late.
+
+        It stands before all that a tick has to do for other legs: what leaves is to leave evenly.
+        """
+        position = self.position
+        self._spoken = None
+        if late_ms < LATE_MS:
+            self._spoken = self._playout.next(position, now_ms)
+            self._carrier.say(self._spoken)
+        else:
+            self._playout.lapse(position, now_ms)
+            self._carrier.lapse()
+        self._seq += 1
+
+    def listen(self, now_ms: float, *, late_ms: float = 0.0, deaf: bool = False) -> InFrame:
+        """Take the caller's frame of the same tick, and do what the tick is time for.
 
         `deaf`: no worker is there that could hear the caller.
         """
         heard = self._carrier.hear(late_ms)
-        position = self.position
+        seq = self._seq - 1
+        position = seq * FRAME_SAMPLES
         for number, key in enumerate(heard.keys):
             # Keys of one frame (a stalled network's) stand a sample apart: each is its own fact.
             self.pending.append(
@@ -146,22 +169,14 @@ class Leg:
         if heard.keys and self.agent.barge_in and self.agent.keypad.enabled:
             self._last_key = position + len(heard.keys) - 1
             self._pause(now_ms)
-        if self._seq % _PATIENCE_FRAMES == 0:
+        if seq % _PATIENCE_FRAMES == 0:
             self._be_patient(now_ms, deaf=deaf)
-        payload = None
-        if late_ms < LATE_MS:
-            payload = self._playout.next(position, now_ms)
-            self._carrier.say(payload)
-        else:
-            self._playout.lapse(position, now_ms)
-            self._carrier.lapse()
         self._drain_ledger()
         self._act(now_ms)
         self._say_farewell(now_ms)
-        level = SILENT if payload is None else level_dbov(g711.ulaw_to_pcm(payload))
-        frame = InFrame(self._seq, int(now_ms), Codec.PCMU, heard.payload, heard.concealed, level)
-        self._seq += 1
-        return frame
+        spoken = self._spoken
+        level = SILENT if spoken is None else level_dbov(g711.ulaw_to_pcm(spoken))
+        return InFrame(seq, int(now_ms), Codec.PCMU, heard.payload, heard.concealed, level)
 
     def _be_patient(self, now_ms: float, *, deaf: bool) -> None:
         """See whether something is to be said beside the answers."""

@@ -8,11 +8,14 @@ it. What the agent says is another matter, since the far end has concealed what 
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import Final
 
 import structlog
 
+from legs.alarm import Until, alarm
 from media.frames import FRAME_MS
 from telemetry import metrics
 
@@ -24,22 +27,30 @@ LATE_MS: Final = 200.0
 _MOST_S: Final = 10.0
 
 
-async def tick_forever(tick: Callable[[float], None]) -> None:
-    """Call `tick(late_ms)` for each 20 ms until cancelled; late ones follow each other at once."""
-    loop = asyncio.get_running_loop()
-    due = loop.time() + _STEP_S
+async def tick_forever(
+    tick: Callable[[float], None],
+    waking: Callable[[], AbstractContextManager[Until]] = alarm,
+    clock: Callable[[], float] = time.monotonic,
+) -> None:
+    """Call `tick(late_ms)` for each 20 ms until cancelled; late ones follow each other at once.
+
+    `waking` gives what waits for a moment of `clock`, s. (The loop's own clock is not asked:
+    uvloop's counts milliseconds.)
+    """
+    due = clock() + _STEP_S
     stalled = False
-    while True:
-        await asyncio.sleep(max(0.0, due - loop.time()))
-        late = loop.time() - due
-        if late * 1000 < LATE_MS:
-            stalled = False
-        elif not stalled:
-            stalled = True
-            _log.warning("ticker.stalled", lag_ms=round(late * 1000))
-            await asyncio.sleep(0)  # the sockets first
-        if late > _MOST_S:
-            due, late = due + late - _MOST_S, _MOST_S
-        metrics.TICKER_LAG.observe(max(0.0, late))
-        tick(max(0.0, late) * 1000)
-        due += _STEP_S
+    with waking() as until:
+        while True:
+            await until(due)
+            late = clock() - due
+            if late * 1000 < LATE_MS:
+                stalled = False
+            elif not stalled:
+                stalled = True
+                _log.warning("ticker.stalled", lag_ms=round(late * 1000))
+                await asyncio.sleep(0)  # the sockets first
+            if late > _MOST_S:
+                due, late = due + late - _MOST_S, _MOST_S
+            metrics.TICKER_LAG.observe(max(0.0, late))
+            tick(max(0.0, late) * 1000)
+            due += _STEP_S

@@ -22,9 +22,9 @@ LEAST_GAP_MS: Final = 40
 MAX_DIGITS: Final = 64
 """That wait at a time."""
 
-_PAUSE: Final = ","
-"""Wait for two seconds, as modems and phone books write it."""
-_PAUSE_MS: Final = 2000
+_PAUSES: Final = "w,"
+"""Wait for half a second, as calls/actions.py has it."""
+_PAUSE_MS: Final = 500
 _SILENCE: Final = Codec.PCMU.silence()
 
 Step = tuple[bytes, ...] | bytes
@@ -44,7 +44,7 @@ class Dialler:
         return self._dialling or bool(self._queue)
 
     def dial(self, digits: str, tone_ms: int = 100, gap_ms: int = 100) -> None:
-        """Press these keys after those that wait; a comma is a pause of two seconds.
+        """Press these keys after those that wait; `w` and `,` are pauses of half a second.
 
         Raises ValueError for what is no digit, no length of one, or too many.
         """
@@ -52,8 +52,9 @@ class Dialler:
             raise ValueError(f"digits of {tone_ms} ms with gaps of {gap_ms} ms")
         if len(self._queue) + len(digits) > MAX_DIGITS:
             raise ValueError(f"more than {MAX_DIGITS} digits")
-        for digit in digits.replace(_PAUSE, ""):
-            event_code(digit)
+        for digit in digits:
+            if digit not in _PAUSES:
+                event_code(digit)
         self._queue.extend((digit, tone_ms, gap_ms) for digit in digits)
 
     def next(self, sender: RtpSender, events: EventFormat | None, *, between: bool) -> Step | None:
@@ -83,7 +84,7 @@ def _press(
     digit: str, tone_ms: int, gap_ms: int, sender: RtpSender, events: EventFormat | None
 ) -> Iterator[Step]:
     gap = -(-gap_ms // FRAME_MS)
-    if digit == _PAUSE:
+    if digit in _PAUSES:
         gap = _PAUSE_MS // FRAME_MS
     elif events is not None:
         yield from sender.digit(

@@ -8,7 +8,8 @@ from contextlib import suppress
 from typing import Final
 
 from bus.tasks import stop
-from ingress_sip.trunking.config import Trunks
+from ingress_sip.signalling.digest import DigestClient
+from ingress_sip.trunking.config import Trunk, Trunks
 from ingress_sip.trunking.outbound import NoRouteError, Route, by_trunk, to_phone
 from ingress_sip.trunking.policy import Policy
 from ingress_sip.trunking.watch import Asking, Health, Means, Resolve, TrunkWatch
@@ -97,6 +98,10 @@ class TrunkKeeper:
     async def stop(self) -> None:
         """Give up whatever is under way."""
         await stop(*(task for watch in self._watches.values() for task in watch.tasks))
+
+    def digest(self, trunk: Trunk) -> DigestClient | None:
+        """What answers its challenges within a call that it began; None without an account."""
+        return self._watches[trunk.name].digest()
 
     def health(self) -> tuple[Health, ...]:
         """What is known of each trunk, in the order of the file."""

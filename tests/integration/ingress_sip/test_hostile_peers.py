@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from bus.log import Ownership
 from bus.session import BusSession
 from calls import events as e
 from calls.ending import Ending
@@ -176,14 +177,14 @@ async def test_a_rush_of_calls_is_let_in_a_few_at_a_time(
     at_once, most = 0, 0
     really = server._engine.open
 
-    async def counted(started: e.CallStarted) -> None:
+    async def counted(started: e.CallStarted, owner: Ownership | None = None) -> None:
         nonlocal at_once, most
         at_once += 1
         most = max(most, at_once)
-        await really(started)
+        await really(started, owner)
         at_once -= 1
 
-    monkeypatch.setattr(server, "_one_of_few", asyncio.Semaphore(4))
+    monkeypatch.setattr(server._inbound, "_one_of_few", asyncio.Semaphore(4))
     monkeypatch.setattr(server._engine, "open", counted)
     answers = await asyncio.gather(*(phone.dial() for phone in phones))
     assert {answer.status for answer in answers} == {200}

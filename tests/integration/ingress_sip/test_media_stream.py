@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import socket
 from dataclasses import replace
+from datetime import UTC, datetime
 
 import pytest
 
+from ingress_sip.rtp.dtls import Certificate
 from ingress_sip.rtp.parameters import EventFormat, MediaParameters
 from ingress_sip.sockets.udp import NoPortError, RtpPorts, RtpSocket
 from ingress_sip.stream import MediaStream
@@ -24,9 +26,19 @@ class Clock:
         return self.now
 
 
+CERTIFICATE = Certificate(datetime(2026, 1, 1, tzinfo=UTC))
+
+
 async def stream(host: str, ports: RtpPorts, clock: Clock) -> tuple[MediaStream, RtpSocket]:
-    made = MediaStream("call", ours=host, signalling=host, clock_ms=clock, now_ms=clock)
-    pair = await ports.open(made.rtp_received, host=host)
+    made = MediaStream(
+        "call",
+        ours=host,
+        signalling=host,
+        clock_ms=clock,
+        now_ms=clock,
+        certificate=CERTIFICATE,
+    )
+    pair = await ports.open(made.rtp_received, towards=host)
     made.use(pair)
     return made, pair
 
@@ -54,7 +66,7 @@ def has_ipv6() -> bool:
 async def test_audio_and_reports_flow_and_the_ports_come_back(host: str) -> None:
     if host == "::1" and not has_ipv6():
         pytest.skip("no IPv6 here")
-    clock, ports = Clock(), RtpPorts("127.0.0.1", 42_600, 42_700)
+    clock, ports = Clock(), RtpPorts(host, 42_600, 42_700)
     (alice, one), (bob, other) = [await stream(host, ports, clock) for _ in range(2)]
     alice.agree(agreed(host, other.port))
     bob.agree(agreed(host, one.port))

@@ -330,7 +330,7 @@ async def test_a_leg_that_fails_ends_its_own_call_only(
     def mistaken(now_ms: float) -> None:
         raise RuntimeError("a leg's mistake")
 
-    monkeypatch.setattr(server._engine._legs[call], "tick", mistaken)
+    monkeypatch.setattr(server._engine._legs[call], "listen", mistaken)
     broken.answer(await broken.requested("BYE"))
     assert await ending(session, eventually) is Ending.FAILED
     phone = await new_phone(server)

@@ -171,7 +171,7 @@ def test_a_reply_to_a_guess_is_heard_when_the_turn_ends_with_its_words() -> None
 def test_a_key_silences_the_agent_until_it_has_become_a_turn() -> None:
     call = speaking()
     call.phone.keys = (Key("1", 100),)
-    assert call.ticks(2) == [False, False]
+    assert call.ticks(3) == [True, False, False]  # the frame of that tick has left
     call.happens(turn(2, "1", rule="keypad"), reply_started("2.0"))
     call.audio("2.0", 0, 3)
     assert call.ticks(1) == [True]

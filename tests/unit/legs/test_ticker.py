@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
 
+from legs.alarm import Until
 from legs.ticker import tick_forever
 
 
@@ -26,6 +29,15 @@ def loop() -> Any:
     loop.close()
 
 
+@contextmanager
+def by_the_loop() -> Iterator[Until]:
+    async def until(moment: float) -> None:
+        loop = asyncio.get_running_loop()
+        await asyncio.sleep(max(0.0, moment - loop.time()))
+
+    yield until
+
+
 def beats(loop: Stalling, stalls: dict[int, float], until: float) -> list[float]:
     """Run for `until` s, stalled for so many s in some beats; gives how late each came, ms."""
     late: list[float] = []
@@ -35,7 +47,7 @@ def beats(loop: Stalling, stalls: dict[int, float], until: float) -> list[float]
         loop.now += stalls.get(len(late), 0.0)
 
     async def run() -> None:
-        ticking = asyncio.ensure_future(tick_forever(tick))
+        ticking = asyncio.ensure_future(tick_forever(tick, by_the_loop, loop.time))
         while loop.now < 100.0 + until:
             await asyncio.sleep(0)
             if not loop._ready:  # type: ignore[attr-defined]  # all sleep: time passes

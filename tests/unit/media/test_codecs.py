@@ -39,11 +39,16 @@ def golden_payloads(encoding: Encoding) -> list[bytes]:
     return [data[at : at + 160] for at in range(0, len(data), 160)]
 
 
-@pytest.mark.parametrize("ptime_ms", [10, 20, 30, 40, 60])
-@pytest.mark.parametrize("encoding", Encoding)
+@pytest.mark.parametrize(
+    ("encoding", "ptime_ms"),
+    [
+        (encoding, ptime_ms)
+        for encoding in Encoding
+        for ptime_ms in (10, 20, 30, 40, 60)
+        if (encoding, ptime_ms) != (Encoding.OPUS, 30)  # it has no frames of 30 ms
+    ],
+)
 def test_speech_survives_both_ways(encoding: Encoding, ptime_ms: int) -> None:
-    if (encoding, ptime_ms) == (Encoding.OPUS, 30):
-        pytest.skip("Opus has no frames of 30 ms")
     encoder, decoder = encoding.encoder(ptime_ms), encoding.decoder()
     size, heard = samples_in(ptime_ms) * 2, b""
     pcm = speech()

@@ -217,6 +217,22 @@ def test_to_a_peer_without_events_keys_are_tones() -> None:
     assert line.digits == []
 
 
+@pytest.mark.parametrize("pause", "w,")
+def test_a_pause_between_keys_is_half_a_second(pause: str) -> None:
+    line = Line(agreed())
+    line.rest(100)
+    line.alice.dial(f"1{pause}2")
+    line.rest(1200)
+    begun = {
+        packet.timestamp: None
+        for packet in map(parse, line.sent)
+        if packet.payload_type == EVENTS
+    }  # fmt: skip
+    first, second = begun
+    # The key and the gap that follows each, 100 ms, and the pause: in samples of 8 kHz.
+    assert (second - first) & 0xFFFFFFFF == (100 + 100 + 500) * 8
+
+
 def test_hold_ends_a_key() -> None:
     line = Line(agreed())
     line.rest(100)
