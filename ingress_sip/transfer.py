@@ -163,8 +163,12 @@ class _Transfer:
         self._house.holding.hold(self.call)
         started = self.call.started
         try:
+            # A number goes out by the trunk that the caller came by; an address says where it is.
+            is_address = isinstance(uri_of(self._target), SipUri)
             routes = await self._house.placing.routes(
-                self._target, caller=self.call.our_number, trunk=started.trunk
+                self._target,
+                caller=self.call.our_number,
+                trunk="" if is_address else started.trunk,
             )
             stream = await self._house.setup.open(f"{started.call} target", routes[0].hops[0])
         except (NoRouteError, NoPortError) as error:

@@ -13,6 +13,7 @@ import ssl
 from collections.abc import Awaitable, Callable
 from typing import Final, Protocol
 
+from ingress_sip.rtp.dtls import is_dtls
 from ingress_sip.rtp.packet import is_rtcp, parse
 from ingress_sip.rtp.protection import Protection
 from ingress_sip.rtp.sender import RtpSender
@@ -48,17 +49,17 @@ class Datagrams:
     def __init__(self, port: Port) -> None:
         self.came = port.came
         self.server = ("", 0)
-        self._port = port
+        self.port = port
 
     @property
     def number(self) -> int:
-        return self._port.number
+        return self.port.number
 
     def send(self, message: bytes) -> None:
-        self._port.transport.sendto(message, self.server)
+        self.port.transport.sendto(message, self.server)
 
     def close(self) -> None:
-        self._port.transport.close()
+        self.port.transport.close()
 
 
 class Connection:
@@ -132,6 +133,13 @@ class Party:
         """Speak to this server from now on, by UDP."""
         assert isinstance(self.wire, Datagrams)
         self.wire.server = at(server, self.transport, self._ip)
+
+    def second_line(self, server: SipServer) -> Party:
+        """The same phone in another call. What comes is read by whichever of the two asks."""
+        assert isinstance(self.wire, Datagrams)
+        line = Party(Datagrams(self.wire.port), self.rtp, host=self._ip, user=self.user)
+        line.meets(server)
+        return line
 
     # What is said
 
@@ -312,7 +320,7 @@ class Party:
         async with asyncio.timeout(_PATIENCE_S):
             while True:
                 packet = await self.rtp.came.get()
-                if 20 <= packet[0] <= 63 or is_rtcp(packet):
+                if is_dtls(packet) or is_rtcp(packet):
                     continue
                 if self.protection is not None:
                     packet = self.protection.unprotect(packet)

@@ -337,3 +337,62 @@ async def test_a_leg_that_fails_ends_its_own_call_only(
     await phone.dial()
     await phone.hear(0xFF)
     await phone.hang_up()
+
+
+async def test_a_call_that_ends_while_its_log_is_begun_ends_after_that(
+    server: SipServer,
+    session: BusSession,
+    new_phone: NewPhone,
+    eventually: Eventually[Any],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """RFC 3261 15: a caller may send BYE in an early dialog."""
+    go = asyncio.Event()
+    really = session.log.append
+
+    async def slow(call: CallId, *events: e.Event, **seen: bytes) -> None:
+        if isinstance(events[0], e.CallStarted):
+            await go.wait()
+        await really(call, *events, **seen)
+
+    monkeypatch.setattr(session.log, "append", slow)
+    phone = await new_phone(server)
+    phone.send("INVITE", body=phone.sdp())
+    ringing = await phone.receive()
+    while not isinstance(ringing, Response) or ringing.status != 180:
+        ringing = await phone.receive()
+    phone.to_tag = ringing.to.tag or ""
+    await phone.hang_up()
+    assert server.calls == 0
+    go.set()
+    await eventually(session.presence.live_calls)
+    assert await ending(session, eventually) is Ending.CALLER_HUNG_UP
+    log = await session.log.read(await live_call(session))
+    assert [event.kind for event in log] == ["call.started", "media.quality", "call.ended"]
+
+
+async def test_a_drain_refuses_a_call_whose_log_is_begun(
+    server: SipServer,
+    session: BusSession,
+    new_phone: NewPhone,
+    eventually: Eventually[Any],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked, go = asyncio.Event(), asyncio.Event()
+    really = session.log.append
+
+    async def slow(call: CallId, *events: e.Event, **seen: bytes) -> None:
+        if isinstance(events[0], e.CallStarted):
+            asked.set()
+            await go.wait()
+        await really(call, *events, **seen)
+
+    monkeypatch.setattr(session.log, "append", slow)
+    phone = await new_phone(server)
+    phone.send("INVITE", body=phone.sdp())
+    await asked.wait()
+    await server.drain()
+    assert (await phone.final()).status == 503
+    go.set()
+    await eventually(session.presence.live_calls)
+    assert await ending(session, eventually) is Ending.SHUTDOWN
