@@ -8,7 +8,7 @@ UV ?= $(shell command -v uv || echo .venv/bin/uv)
 LOCK := pip compile pyproject.toml --group build --extra embedded --extra phone --generate-hashes \
 	--universal --python-version 3.11 --no-emit-index-url --custom-compile-command "make lock" --quiet
 
-.PHONY: help install demo up test test-all check lint types docs bench lock clean
+.PHONY: help install demo up test test-all fuzz check lint types docs bench lock clean
 .DELETE_ON_ERROR:
 
 help: ## say what there is
@@ -27,6 +27,9 @@ test: $(DEV) ## the tests
 
 test-all: $(DEV) ## the tests and the long ones, with every SIP program that is installed
 	$(PY) -m pytest $(ARGS)
+
+fuzz: $(DEV) ## a million inputs from peers that mean no good, or know no better
+	$(PY) -m tests.fuzz.run --inputs 1000000 $(ARGS)
 
 check: lint types ## format, lint, types, import contracts, generated documents
 	.venv/bin/lint-imports

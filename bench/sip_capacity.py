@@ -102,9 +102,9 @@ def _climb(options: argparse.Namespace) -> None:
 def _point(options: argparse.Namespace, calls: int) -> Json:
     with TemporaryDirectory() as folder, ExitStack() as stack:
         data = Path(folder)
-        bus = stack.enter_context(_redis(data, options.load_cpus))
-        ingress = stack.enter_context(_ingress(data, bus[1], options.sut_cpus))
-        found = _measured(options, calls, ingress, bus)
+        bus = stack.enter_context(redis_server(data, options.load_cpus))
+        phone_side = stack.enter_context(ingress(data, bus[1], options.sut_cpus))
+        found = _measured(options, calls, phone_side, bus)
     return {
         "at": time.strftime("%Y-%m-%d"),
         "n": calls,
@@ -115,16 +115,16 @@ def _point(options: argparse.Namespace, calls: int) -> Json:
 
 
 def _measured(
-    options: argparse.Namespace, calls: int, ingress: tuple[int, str], bus: tuple[int, str]
+    options: argparse.Namespace, calls: int, phone_side: tuple[int, str], bus: tuple[int, str]
 ) -> Json:
     command = [
-        sys.executable, str(Path(__file__)), "--role", "phones", "--server", ingress[1],
+        sys.executable, str(Path(__file__)), "--role", "phones", "--server", phone_side[1],
         "--bus", bus[1], "--calls", str(calls), "--duration", str(options.duration),
         "--sut-cpus", options.sut_cpus,
     ]  # fmt: skip
     if options.talk:
         command.append("--talk")
-    watched = {"ingress": psutil.Process(ingress[0]), "redis": psutil.Process(bus[0])}
+    watched = {"ingress": psutil.Process(phone_side[0]), "redis": psutil.Process(bus[0])}
     used: dict[str, float] = {}
     with running(command, cpus=options.load_cpus, log=Path(os.devnull)) as process:
         for said in lines(process, patience_s=120):
@@ -144,7 +144,7 @@ def _measured(
 
 
 @contextmanager
-def _redis(data: Path, cpus: str) -> Iterator[tuple[int, str]]:
+def redis_server(data: Path, cpus: str) -> Iterator[tuple[int, str]]:
     path = data / "bus.sock"
     command = [
         str(find_server()), "--port", "0", "--unixsocket", str(path), "--save", "",
@@ -159,7 +159,7 @@ def _redis(data: Path, cpus: str) -> Iterator[tuple[int, str]]:
 
 
 @contextmanager
-def _ingress(data: Path, bus: str, cpus: str) -> Iterator[tuple[int, str]]:
+def ingress(data: Path, bus: str, cpus: str) -> Iterator[tuple[int, str]]:
     (data / "agents.yaml").write_text(_AGENTS)
     env = {name: value for name, value in os.environ.items() if not name.startswith("TRUNKLINE_")}
     env |= {

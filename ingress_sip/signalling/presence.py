@@ -11,7 +11,8 @@ from collections import Counter
 from typing import Final
 
 #: INVITEs of a host that never showed to be there, which hold a transaction at a time. Each makes
-#: us send at most 23 datagrams, within 64 s: a 100, a 2xx and a BYE of eleven each.
+#: us send at most 23 datagrams within 64 s, a 100, a 2xx and a BYE of eleven each, and whatever
+#: rings: with our 2xx of half a KB some 50 KB in all. Each INVITE beyond them gets one 503.
 MOST_OPEN: Final = 5
 
 

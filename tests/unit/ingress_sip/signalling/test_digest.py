@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hmac
 from contextlib import suppress
 from itertools import count
 from typing import Any
@@ -359,6 +360,35 @@ def test_strangers_and_wrong_passwords_are_told_the_same() -> None:
         doors.client.challenged(doors.refused())
         said.append([(each.algorithm, each.stale) for each in challenges(doors.refused())])
     assert said[0] == said[1]
+
+
+@pytest.mark.parametrize("algorithm", [Algorithm.MD5, Algorithm.SHA_256])
+def test_strangers_and_wrong_passwords_cost_the_same(
+    algorithm: Algorithm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By what is computed and compared, whole and in constant time: a clock would prove little."""
+    done: list[list[tuple[str, int]]] = []
+    hash_of, same = Algorithm.hash, hmac.compare_digest
+
+    def hashed(self: Algorithm, text: str) -> str:
+        done[-1].append((self.name, len(text)))
+        return hash_of(self, text)
+
+    def compared(one: bytes, other: bytes) -> bool:
+        done[-1].append(("compared", len(one)))
+        return same(one, other)
+
+    for name in ("bob", "ann"):  # of a length, which the sender chose; there is no ann
+        doors = Doors(algorithms=(algorithm,))
+        doors.client = DigestClient(Credentials(name, "wrong"), doors.token)
+        doors.client.challenged(doors.refused())
+        with monkeypatch.context() as patched:
+            done.append([])
+            patched.setattr(Algorithm, "hash", hashed)
+            patched.setattr(hmac, "compare_digest", compared)
+            doors.refused()
+    assert done[0] == done[1]
+    assert [kind for kind, _ in done[0]].count("compared") == 2
 
 
 @pytest.mark.parametrize(
