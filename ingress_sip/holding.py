@@ -51,16 +51,14 @@ class Holding:
             case sip.ReofferRefused():
                 _log.info("sip.reoffer_refused", call=call.started.call, status=event.status)
                 call.refused()  # it stays as it was: whoever cannot be held hears us, at worst
-                call.refusals += 1
-                if event.status in _LATER and call.refusals < _MOST_REFUSALS:
-                    self._later(call)
+                if event.status in _LATER:
+                    self._once_more(call)
             case sip.ReofferDue():
                 call.refused()
                 self._go_on(call)
         return True
 
     def _answered(self, call: SipCall, body: bytes) -> None:
-        call.refusals = 0
         try:
             if call.pending is None:
                 call.refreshed(body)
@@ -68,7 +66,15 @@ class Holding:
                 call.accepted(body)
         except SdpError as error:
             _log.warning("sip.bad_answer", call=call.started.call, error=str(error))
-        self._go_on(call)
+            self._once_more(call)
+        else:
+            call.refusals = 0
+            self._go_on(call)
+
+    def _once_more(self, call: SipCall) -> None:
+        call.refusals += 1
+        if call.refusals < _MOST_REFUSALS:
+            self._later(call)
 
     def _go_on(self, call: SipCall) -> None:
         wanted = Direction.SENDONLY if call.holds else Direction.SENDRECV
