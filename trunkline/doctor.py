@@ -273,7 +273,7 @@ def _callers(settings: Settings, trunks: Trunks) -> Finding:
         says = "no file, anybody may call"
     if not _is_public(settings):
         return Finding("trunks", "ok", says)
-    mend = "name the trunks in a file (trunks.example.yaml) and it in TRUNKLINE_TRUNKS"
+    mend = "say who may in a file (trunks.example.yaml), and name it in TRUNKLINE_TRUNKS"
     if settings.trunks is not None:
         mend = "write policy: {unknown_callers: reject}"
     return Finding("trunks", "warning", f"{says}, from the internet: {mend}")

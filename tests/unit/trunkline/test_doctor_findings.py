@@ -170,7 +170,7 @@ async def test_a_wrong_trunks_file(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "level", "says"),
     [
-        ("", "warning", "no file, anybody may call, from the internet: name the trunks in a file"),
+        ("", "warning", "no file, anybody may call, from the internet: say who may in a file"),
         ("policy: {unknown_callers: accept}\n", "warning", "write policy: {unknown_callers: rej"),
         ("policy: {unknown_callers: reject}\n", "ok", "0 trunk(s) and 0 phone user(s) in"),
     ],
