@@ -16,6 +16,7 @@ from calls.ending import Ending
 from telemetry import metrics
 from trunkline import cli
 from trunkline.agents_file import parse_agents
+from trunkline.placing import order
 from trunkline.settings import load_settings
 from trunkline.trunks_file import parse_trunks
 
@@ -67,12 +68,13 @@ def test_the_settings_of_the_page_are_taken(monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_the_calls_of_the_page_can_be_placed() -> None:
     calls = [line for line in COMMANDS if line.startswith("trunkline call ")]
-    assert len(calls) == 4
+    assert len(calls) == 5
     command = typer.main.get_command(cli.app)
     for line in calls:
         _, name, *arguments = shlex.split(line, comments=True)
         subcommand = command.commands[name]  # type: ignore[attr-defined]  # a group
-        assert subcommand.make_context(name, arguments).params["agent"] == "clinic"
+        given = subcommand.make_context(name, arguments).params
+        assert order(number=given["number"], agent=given["agent"]).agent == "clinic"
 
 
 def test_the_gateway_of_the_page_is_xml() -> None:
