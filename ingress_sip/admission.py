@@ -88,7 +88,7 @@ class Admission:
     def hears(self, source: Hop, now: float) -> bool:
         """Is what cannot be read answered, coming from there?"""
         known = self._policy.is_trunk(source.host) or not self._policy.is_silent
-        return known and self._limits.admits_beginning(source.host, now)
+        return known and self._may_begin(source, now)
 
     def trusts(self, source: Hop) -> bool:
         """Is it known to be where its datagrams say, though it has not shown it?"""
@@ -96,12 +96,16 @@ class Admission:
 
     def admit(self, request: Request, source: Hop, now: float) -> None:
         """Outside of dialogs: is whoever asks to be answered at all?"""
-        if not self._limits.admits_beginning(source.host, now):
+        if not self._may_begin(source, now):
             metrics.SIP_DROPPED.labels("beginnings").inc()
             raise IgnoredError
         if self._policy.is_silent_to(request, source, now):
             metrics.SIP_DROPPED.labels("unknown").inc()
             raise IgnoredError
+
+    def _may_begin(self, source: Hop, now: float) -> bool:
+        """A trunk is no flood, at whichever address its name leads to now."""
+        return self._limits.admits_beginning(source.host, now) or self._policy.is_trunk(source.host)
 
     def register(
         self, request: Request, source: Hop, now: float

@@ -60,6 +60,7 @@ class SipEndpoint:
     ) -> None:
         self._config = config
         self._limits = limits
+        self._policy = policy
         self._handle = handle
         self._bound = bound
         self._loop = asyncio.get_running_loop()
@@ -200,7 +201,7 @@ class SipEndpoint:
 
     def _received(self, message: bytes, source: Hop) -> None:
         now = self._loop.time()
-        if not self._limits.admits(source.host, now):
+        if not self._limits.admits(source.host, now) and not self._policy.trusts(source):
             metrics.SIP_DROPPED.labels("rate").inc()
             return
         try:

@@ -24,7 +24,8 @@ OUTBOUND = Counter(
 )
 CALLS_REFUSED = Counter(
     "pipeline_calls_refused_total",
-    "INVITEs refused: lines, pool_full, pool_late, pool_missing, ports, bus, no_agent, media.",
+    "INVITEs refused: lines, pool_full, pool_late, pool_missing, ports, bus, no_agent, media, "
+    "policy (the trunks' file).",
     ["reason"],
 )
 SIP_DROPPED = Counter(

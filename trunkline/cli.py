@@ -173,7 +173,7 @@ def web() -> None:
 
 @app.command()
 def status(json: Json = False) -> None:
-    """Show every live process, what waits for the pools, and the live calls."""
+    """Show every live process, trunk and phone, what waits for the pools, and the live calls."""
     from trunkline.status import as_text, status
 
     found = _answer(status(load_settings()))

@@ -6,14 +6,18 @@ import asyncio
 import ipaddress
 import shutil
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final, Literal, Protocol
 
 from calls.agent import Agent, Agents, StageSpec
+from ingress_sip.signalling.routing import Hop
+from ingress_sip.signalling.uri import SipUri
+from ingress_sip.sockets.resolver import ResolveError, Resolver
 from ingress_sip.sockets.tls import TlsContexts, TlsError, read_certificate
+from ingress_sip.trunking.config import Trunk, Trunks
 from storage import migrate
 from storage.errors import DatabaseUnavailableError, DatabaseUrlError
 from trunkline import embedded_bus
@@ -23,7 +27,8 @@ from trunkline.buses import open_bus
 from trunkline.errors import UserError
 from trunkline.listen import HostPort
 from trunkline.settings import Settings, config_file, did_you_mean, unknown_variables
-from trunkline.sip_listeners import tls_files
+from trunkline.sip_listeners import families, tls_files
+from trunkline.trunks_file import load_trunks
 from workers.ports import Ask, ProviderError
 from workers.resilience.loading import (
     Breakers,
@@ -40,7 +45,12 @@ _FREE_BYTES: Final = 2 * 1024**3
 #: Who renews by itself does so a month before.
 _RENEW_DAYS: Final = 14
 _LOADERS: Final = (("asr", load_transcriber), ("llm", load_responder), ("tts", load_synthesizer))
+#: Of a name with many servers so many are shown.
+_SHOWN_HOPS: Final = 3
 _SIGNS: Final = {"ok": "ok", "warning": "!!", "bad": "XX"}
+
+#: Finds who serves a URI, within some seconds. Raises ResolveError.
+Resolve = Callable[[SipUri], Awaitable[Sequence[Hop]]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +71,12 @@ class Finding:
         return asdict(self)
 
 
-async def examine(settings: Settings) -> list[Finding]:
-    """Look at everything; nothing is changed, but for a port that is bound for a moment."""
+async def examine(settings: Settings, resolve: Resolve | None = None) -> list[Finding]:
+    """Look at everything; nothing is changed, but for a port that is bound for a moment.
+
+    `resolve` finds the trunks' servers; without it DNS does, as for the ingress.
+    """
+    trunks = _trunks(settings)
     findings = [
         *_settings(),
         await _bus(settings),
@@ -71,6 +85,12 @@ async def examine(settings: Settings) -> list[Finding]:
         *_certificates(settings, datetime.now(UTC)),
         _public_address(settings),
     ]
+    if isinstance(trunks, Finding):
+        findings.append(trunks)
+    else:
+        resolve = resolve or Resolver(families=families(settings)).resolve
+        findings.append(_callers(settings, trunks))
+        findings += await asyncio.gather(*(_trunk(trunk, resolve) for trunk in trunks.trunks))
     agents = _agents(settings)
     if isinstance(agents, Finding):
         findings.append(agents)
@@ -210,13 +230,65 @@ def _public_address(settings: Settings) -> Finding:
             )
         return Finding("address", "ok", f"callers are told {public}")
     here = reachable(settings.sip_listen[0].host)
-    if ipaddress.ip_address(here).is_private:
+    if not _is_global(here):
+        is_loopback = here == "localhost" or here.startswith(("127.", "::1"))
         return Finding(
             "address",
-            "warning" if not ipaddress.ip_address(here).is_loopback else "ok",
+            "ok" if is_loopback else "warning",
             f"{here}: callers from the internet need TRUNKLINE_PUBLIC_ADDRESS and open ports",
         )
     return Finding("address", "ok", f"callers are told {here}")
+
+
+def _is_public(settings: Settings) -> bool:
+    """Can the internet reach us, as far as can be seen from here?"""
+    if settings.public_address is not None:
+        return True
+    return any(_is_global(reachable(listen.host)) for listen in settings.sip_listen)
+
+
+def _is_global(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_global
+    except ValueError:  # a name: who listens by one knows where it leads
+        return False
+
+
+def _trunks(settings: Settings) -> Trunks | Finding:
+    try:
+        return load_trunks(settings.trunks, settings.secret)
+    except UserError as error:
+        return Finding("trunks", "bad", str(error))
+
+
+def _callers(settings: Settings, trunks: Trunks) -> Finding:
+    """Who may call."""
+    phones = len(trunks.phones.users) if trunks.phones else 0
+    if settings.trunks is not None:
+        says = f"{len(trunks.trunks)} trunk(s) and {phones} phone user(s) in {settings.trunks}"
+        if trunks.policy.unknown_callers != "accept":
+            return Finding("trunks", "ok", f"{says}; nobody else may call")
+        says += "; anybody else may call too"
+    else:
+        says = "no file, anybody may call"
+    if not _is_public(settings):
+        return Finding("trunks", "ok", says)
+    mend = "say who may in a file (trunks.example.yaml), and name it in TRUNKLINE_TRUNKS"
+    if settings.trunks is not None:
+        mend = "write policy: {unknown_callers: reject}"
+    return Finding("trunks", "warning", f"{says}, from the internet: {mend}")
+
+
+async def _trunk(trunk: Trunk, resolve: Resolve) -> Finding:
+    """Whether its name leads anywhere. It is not called: its own state is for `status` to tell."""
+    what = f"trunk {trunk.name}"
+    try:
+        hops = await resolve(trunk.target)
+    except ResolveError as error:
+        return Finding(what, "bad", str(error))
+    shown = ", ".join(map(str, hops[:_SHOWN_HOPS]))
+    more = f" and {len(hops) - _SHOWN_HOPS} more" if len(hops) > _SHOWN_HOPS else ""
+    return Finding(what, "ok", f"{trunk.uri} leads to {shown}{more}")
 
 
 def _agents(settings: Settings) -> Agents | Finding:

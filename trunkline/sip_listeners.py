@@ -25,6 +25,11 @@ def listeners(settings: Settings) -> tuple[Listen, ...]:
     )
 
 
+def families(settings: Settings) -> tuple[int, ...]:
+    """The IP versions that we can call by, the preferred one first."""
+    return tuple(sorted({6 if listen.is_ipv6 else 4 for listen in listeners(settings)}))
+
+
 def tls_files(settings: Settings) -> TlsFiles:
     """Which certificates to use."""
     return TlsFiles(

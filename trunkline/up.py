@@ -11,18 +11,23 @@ from collections.abc import Mapping
 
 from bus.broker import BusUnavailableError, check
 from calls.agent import Agents
+from ingress_sip.sockets.tls import TlsContexts, TlsError
+from ingress_sip.trunking.config import Trunks
 from storage import migrate
 from storage.errors import DatabaseUnavailableError, DatabaseUrlError
 from telemetry.log import configure, get_logger
 from trunkline import embedded_bus
-from trunkline.addresses import cannot_bind, reachable
+from trunkline.addresses import cannot_bind
 from trunkline.agents_file import load_agents
 from trunkline.children import Announcement
 from trunkline.data_dir import keep_private, prepare
 from trunkline.errors import UserError
-from trunkline.listen import HostPort, SipListen, parse_sip_listen
+from trunkline.listen import HostPort, SipListen
 from trunkline.settings import Settings, did_you_mean, unknown_variables
+from trunkline.sip_listeners import tls_files
 from trunkline.stack import Stack
+from trunkline.trunks_file import load_trunks
+from trunkline.welcome import as_text
 
 _WAIT_S = 1.0
 
@@ -46,10 +51,12 @@ async def run_up(settings: Settings, sizes: Mapping[str, int], *, as_json: bool)
     keep_private()
     configure("up", level=settings.log_level, fmt=settings.log_format)
     agents = load_agents(settings.agents)
+    trunks = load_trunks(settings.trunks, settings.secret)
     for name in unknown_variables():
         log.warning("settings.unknown_variable", name=name, hint=did_you_mean(name).lstrip("; "))
     prepare(settings.data_dir)
     _check_ports(settings)
+    _check_certificates(settings)
     if settings.bus_url is None:
         embedded_bus.find_server()
     stopping = asyncio.Event()
@@ -70,7 +77,7 @@ async def run_up(settings: Settings, sizes: Mapping[str, int], *, as_json: bool)
     told_to_stop = asyncio.create_task(stopping.wait(), name="told to stop")
     await asyncio.wait((starting, told_to_stop), return_when=asyncio.FIRST_COMPLETED)
     if starting.done():
-        _tell(starting.result(), agents, settings, as_json=as_json)
+        _tell(starting.result(), agents, trunks, settings, as_json=as_json)
         await told_to_stop
         log.info("up.stopping")
         await stack.stop()
@@ -107,14 +114,29 @@ def _check_ports(settings: Settings) -> None:
         )
 
 
-def _tell(announcement: Announcement, agents: Agents, settings: Settings, *, as_json: bool) -> None:
+def _check_certificates(settings: Settings) -> None:
+    """Raises UserError."""
+    try:
+        TlsContexts(tls_files(settings))
+    except TlsError as error:
+        raise UserError(f"{error}; mend it, or TRUNKLINE_SIP_TLS_*") from error
+
+
+def _tell(
+    announcement: Announcement,
+    agents: Agents,
+    trunks: Trunks,
+    settings: Settings,
+    *,
+    as_json: bool,
+) -> None:
     password = announcement.pop("password", None)
     if as_json:
         sys.stdout.write(json.dumps(announcement) + "\n")
         if password is not None:
             sys.stderr.write(f"dashboard password: {password} (made now, shown only this once)\n")
     else:
-        sys.stdout.write(as_text(announcement, agents, settings, password) + "\n")
+        sys.stdout.write(as_text(announcement, agents, trunks, settings, password) + "\n")
     sys.stdout.flush()
 
 
@@ -143,40 +165,3 @@ async def _migrate(settings: Settings) -> None:
             await asyncio.sleep(_WAIT_S)
         else:
             return
-
-
-def as_text(
-    announcement: Announcement, agents: Agents, settings: Settings, password: str | None
-) -> str:
-    """Tell people which number to dial, from what, and where the dashboard is."""
-    listeners = parse_sip_listen(announcement["sip"])
-    listen = next((each for each in listeners if each.transport == "udp"), listeners[0])
-    host = reachable(listen.host, settings.public_address)
-    user = _a_number(agents)
-    port = "" if listen.port == 5060 else f":{listen.port}"
-    by = "" if listen.transport == "udp" else f";transport={listen.transport}"
-    uri = f"sip:{user}@{f'[{host}]' if ':' in host else host}{port}{by}"
-    public = uri if settings.public_address else f"sip:{user}@YOUR-PUBLIC-ADDRESS{port}{by}"
-    lines = [
-        "Trunkline is up.",
-        "",
-        f"  Dial       {uri}",
-        f'  baresip    baresip -e "/dial {uri}"',
-        f"  linphone   call {uri}   (in linphonec; in the app: dial it)",
-        f"  Twilio     <Dial><Sip>{public}</Sip></Dial>, or a SIP trunk with that origination URI",
-        f"  Dashboard  {announcement['http']}",
-    ]
-    if password is not None:
-        lines.append(f"  Password   {password}   (made now, shown only this once)")
-    elif settings.admin_password is None:
-        lines.append("  Password   as shown on the first start; if it is lost, remove")
-        lines.append(f"             {settings.data_dir}/admin-password.hash and start anew")
-    lines += ["", f"  Agents     {settings.agents}", "  Ctrl-C stops it."]
-    return "\n".join(lines)
-
-
-def _a_number(agents: Agents) -> str:
-    """Something to dial that the first agent answers."""
-    first = agents.agents[0]
-    plain = [number for number in first.numbers if not set(number) & set("*?[")]
-    return plain[0] if plain else first.name

@@ -28,7 +28,7 @@ from trunkline.agents_file import load_agents
 from trunkline.errors import UserError
 from trunkline.roles.running import Running, now_ms
 from trunkline.settings import Settings
-from trunkline.sip_listeners import listeners, source_limits, tls_files
+from trunkline.sip_listeners import families, listeners, source_limits, tls_files
 from trunkline.trunks_file import load_trunks
 
 _log = get_logger(__name__)
@@ -106,8 +106,7 @@ async def start(settings: Settings, session: BusSession) -> AsyncIterator[Runnin
     )
     _allow_sockets()
     config = config_of(settings, trunks)
-    families = {6 if each.is_ipv6 else 4 for each in config.endpoint.listen}
-    resolver = Resolver(families=sorted(families))
+    resolver = Resolver(families=families(settings))
     around = Surroundings(session, now_ms, settings.secret, resolver.resolve, pools)
     try:
         server = SipServer(config, agents, around)

@@ -11,9 +11,11 @@ from bus.log import Ownership
 from bus.session import BusSession
 from calls import events as e
 from calls.ending import Ending
+from ingress_sip.limits import Allowance, SourceLimits
 from ingress_sip.server import SipServer
 from ingress_sip.signalling.message import Response
 from ingress_sip.sockets.udp import RtpPorts
+from ingress_sip.trunking.config import Trunks
 from tests.integration.conftest import Eventually
 from tests.integration.ingress_sip.phone import (
     NewPhone,
@@ -35,6 +37,31 @@ async def test_garbage_on_every_port_changes_nothing(
         phone.rtp.transport.sendto(garbage, ("127.0.0.1", phone.remote_rtp))
     await phone.hang_up()
     assert await ending(session, eventually) is Ending.CALLER_HUNG_UP
+
+
+@pytest.mark.parametrize("known", [True, False])
+async def test_a_trunk_is_heard_however_much_it_says(
+    start_server: StartServer, new_phone: NewPhone, *, known: bool
+) -> None:
+    allow = ["127.0.0.1"] if known else []
+    trunk = {"name": "acme", "uri": "sip:203.0.113.20", "allow": allow, "options_s": 0}
+    policy = {"unknown_callers": "accept"}
+    few = Allowance(0, 3)
+    server = await start_server(
+        trunks=Trunks.model_validate({"trunks": [trunk], "policy": policy}),
+        limits=SourceLimits(few, few),
+    )
+    phone = await new_phone(server)
+    for number in range(4):
+        phone.send("OPTIONS", cseq=number + 1)
+    answers = [await phone.final(cseq=number + 1) for number in range(3)]
+    assert [answer.status for answer in answers] == [200, 200, 200]
+    if known:
+        assert (await phone.final(cseq=4)).status == 200
+    else:
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.2):
+                await phone.final(cseq=4)
 
 
 async def test_octets_that_are_no_text_stop_no_other_call(

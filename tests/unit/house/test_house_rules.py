@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from trunkline.listen import parse_port_range, parse_sip_listen
 from trunkline.settings import CONFIG_VARIABLE, PREFIX, Settings
 
 ROOT = Path(__file__).parents[3]
@@ -183,6 +184,23 @@ def test_compose_runs_every_role_and_nothing_unknown(
         assert isinstance(environment, dict)
         assert {name for name in environment if name.startswith(PREFIX)} <= KNOWN
         assert "TRUNKLINE_BUS_URL" in environment
+
+
+def test_compose_names_every_variable_that_it_takes() -> None:
+    text = (ROOT / "compose" / "compose.yaml").read_text("utf-8")
+    example = (ROOT / "compose" / ".env.example").read_text("utf-8")
+    assert set(re.findall(r"\$\{([A-Z_]+)", text)) == set(re.findall(r"^([A-Z_]+)=", example, re.M))
+
+
+def test_compose_has_two_ports_for_each_call(services: dict[str, dict[str, object]]) -> None:
+    environment = services["sip"]["environment"]
+    assert isinstance(environment, dict)
+    written = {
+        name: environment[f"{PREFIX}{name}"].partition(":-")[2].removesuffix("}")
+        for name in ("SIP_LISTEN", "RTP_PORTS", "MAX_CALLS")
+    }
+    assert parse_port_range(written["RTP_PORTS"]).pairs >= int(written["MAX_CALLS"])
+    assert {one.transport for one in parse_sip_listen(written["SIP_LISTEN"])} == {"udp", "tcp"}
 
 
 def test_compose_waits_for_what_it_needs(services: dict[str, dict[str, object]]) -> None:

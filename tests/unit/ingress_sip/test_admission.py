@@ -319,6 +319,16 @@ def test_what_begins_something_is_heard_so_often() -> None:
     assert door.send(PROBES["malformed"]) == []
 
 
+def test_a_trunk_is_no_flood_wherever_its_name_leads() -> None:
+    door = Door({"name": "acme", "uri": "sip:acme.example"}, beginnings=1)
+    door.policy.addresses.resolved("acme", [PEER.host])
+    assert all(door.send(written(method="OPTIONS", call=str(n)), PEER) for n in range(5))
+    assert door.admission.hears(PEER, 0.0)
+    door.policy.addresses.resolved("acme", [STRANGER.host])  # it has moved
+    assert door.send(written(method="OPTIONS", call="6"), PEER) == []
+    assert not door.admission.hears(PEER, 0.0)
+
+
 # Guessing
 
 

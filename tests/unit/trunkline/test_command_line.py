@@ -91,6 +91,27 @@ def test_a_wrong_agents_file_stops_the_start(
     assert "agents.yaml:3: agents[0].voise: no such key; did you mean 'voice'?" in err
 
 
+def test_a_wrong_trunks_file_stops_the_start(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    (file := tmp_path / "trunks.yaml").write_text("trunks:\n  - name: a\n    urj: sip:b\n")
+    monkeypatch.setenv("TRUNKLINE_TRUNKS", str(file))
+    code, _, err = run(monkeypatch, capsys, "up")
+    assert code == 2
+    assert "trunks.yaml:3: trunks[0].urj: no such key; did you mean 'uri'?" in err
+
+
+def test_a_certificate_that_cannot_be_used_stops_the_start(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    for name in ("SIP_LISTEN", "HTTP_LISTEN"):
+        monkeypatch.setenv(f"TRUNKLINE_{name}", "127.0.0.1:0")
+    monkeypatch.setenv("TRUNKLINE_SIP_TLS_CA", str(tmp_path / "absent.pem"))
+    code, _, err = run(monkeypatch, capsys, "up")
+    assert code == 2
+    assert "absent.pem: No such file or directory; mend it, or TRUNKLINE_SIP_TLS_*" in err
+
+
 @pytest.mark.parametrize(
     ("setting", "kind"),
     [("SIP_LISTEN", socket.SOCK_DGRAM), ("HTTP_LISTEN", socket.SOCK_STREAM)],

@@ -10,8 +10,11 @@ from pathlib import Path
 
 import pytest
 
+from ingress_sip.signalling.routing import Hop, Transport
+from ingress_sip.signalling.uri import SipUri
+from ingress_sip.sockets.resolver import ResolveError
 from tests.support.certificates import Authority
-from trunkline.doctor import Finding, as_text, examine
+from trunkline.doctor import Finding, Resolve, as_text, examine
 from trunkline.settings import load_settings
 
 
@@ -32,9 +35,9 @@ def taken() -> Iterator[tuple[int, int]]:
         yield udp.getsockname()[1], tcp.getsockname()[1]
 
 
-async def findings(**settings: object) -> dict[str, Finding]:
+async def findings(resolve: Resolve | None = None, **settings: object) -> dict[str, Finding]:
     defaults = {"sip_listen": "udp:127.0.0.1:0", "http_listen": "127.0.0.1:0"}
-    found = await examine(load_settings(**(defaults | settings)))
+    found = await examine(load_settings(**(defaults | settings)), resolve)
     return {finding.what: finding for finding in found}
 
 
@@ -116,6 +119,77 @@ async def test_those_who_stand_in_are_made_too(tmp_path: Path) -> None:
     found = await findings(agents=file)
     assert found["desk tts"].bad
     assert "tts.fallback.0.provider 'telepathy' is unknown" in found["desk tts"].says
+
+
+TRUNKS = """
+trunks:
+  - {name: far, uri: "sip:sip.provider.example;transport=tls"}
+  - {name: gone, uri: sip:gone.example}
+phones: {realm: voice.example.com, users: [{name: alice, password_env: ALICE_PASSWORD}]}
+"""
+
+
+async def resolve(uri: SipUri) -> list[Hop]:
+    if uri.host == "gone.example":
+        raise ResolveError("nobody is known to serve sip:gone.example")
+    hosts = ["203.0.113.1", "203.0.113.2", "2001:db8::1", "2001:db8::2"]
+    return [Hop(Transport.TLS, host, 5061) for host in hosts]
+
+
+async def test_trunks_whose_names_lead_somewhere_or_not(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("ALICE_PASSWORD", "secret")
+    (file := tmp_path / "trunks.yaml").write_text(TRUNKS)
+    found = await findings(resolve, trunks=file)
+    assert found["trunks"].level == "ok"
+    assert "2 trunk(s) and 1 phone user(s) in" in found["trunks"].says
+    assert found["trunks"].says.endswith("nobody else may call")
+    assert found["trunk far"].level == "ok"
+    assert found["trunk far"].says.endswith(
+        "leads to tls:203.0.113.1:5061, tls:203.0.113.2:5061, tls:[2001:db8::1]:5061 and 1 more"
+    )
+    assert found["trunk gone"].bad
+    assert found["trunk gone"].says == "nobody is known to serve sip:gone.example"
+
+
+async def test_an_address_needs_no_name_server(tmp_path: Path) -> None:
+    (file := tmp_path / "trunks.yaml").write_text("trunks: [{name: pbx, uri: sip:192.0.2.30}]\n")
+    found = await findings(trunks=file)
+    assert found["trunk pbx"].says == "sip:192.0.2.30 leads to udp:192.0.2.30:5060"
+
+
+async def test_a_wrong_trunks_file(tmp_path: Path) -> None:
+    (file := tmp_path / "trunks.yaml").write_text(TRUNKS)
+    found = (await findings(trunks=file))["trunks"]
+    assert found.bad
+    assert "trunks.yaml:5: " in found.says
+    assert "the environment has no ALICE_PASSWORD" in found.says
+
+
+@pytest.mark.parametrize(
+    ("text", "level", "says"),
+    [
+        ("", "warning", "no file, anybody may call, from the internet: say who may in a file"),
+        ("policy: {unknown_callers: accept}\n", "warning", "write policy: {unknown_callers: rej"),
+        ("policy: {unknown_callers: reject}\n", "ok", "0 trunk(s) and 0 phone user(s) in"),
+    ],
+)
+async def test_whoever_is_on_the_internet_is_told_who_may_call(
+    text: str, level: str, says: str, tmp_path: Path
+) -> None:
+    (file := tmp_path / "trunks.yaml").write_text(text)
+    found = await findings(public_address="203.0.113.7", trunks=file if text else None)
+    assert found["trunks"].level == level
+    assert says in found["trunks"].says
+    at_home = await findings(trunks=file if text else None)
+    assert at_home["trunks"].level == "ok"
+
+
+async def test_a_listener_by_name() -> None:
+    found = await findings(sip_listen="udp:localhost:0")
+    assert found["address"].level == "ok"
+    assert found["trunks"].level == "ok"
 
 
 async def test_a_database_without_tables(tmp_path: Path) -> None:
