@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from bus.session import BusSession
 from calls import events as e
+from calls.ids import CallId
 from ingress_sip.media_setup import MediaConfig
 from ingress_sip.server import SipServer
 from media.correlate import coverage, find
@@ -85,8 +86,15 @@ async def test_every_codec_and_packet_length_is_heard_both_ways(
             calls.create_task(speaks_both_ways(server, session, new_speaker, way), name=str(way))
 
 
+async def kept_quality(session: BusSession, call: CallId) -> list[e.MediaQuality]:
+    return [each for each in await session.log.read(call) if isinstance(each, e.MediaQuality)]
+
+
 async def test_a_stream_that_pauses_restarts_and_changes_its_source_is_heard_whole(
-    server: SipServer, session: BusSession, new_speaker: NewSpeaker
+    server: SipServer,
+    session: BusSession,
+    new_speaker: NewSpeaker,
+    eventually: Eventually[Any],
 ) -> None:
     """Comfort noise in a pause (RFC 3389), numbers that begin anew, another SSRC from a gateway."""
     parts = [
@@ -109,6 +117,8 @@ async def test_a_stream_that_pauses_restarts_and_changes_its_source_is_heard_who
         match = find(to_samples(part), heard[at:])
         assert match.peak > 0.8
         at += match.lag + len(part) // 2
+    [quality] = await eventually(lambda: kept_quality(session, call))
+    assert quality.lost == 0
 
 
 async def test_keys_are_heard_by_their_tones(
