@@ -18,8 +18,9 @@ FRAME = 160
 TONE = 1200
 #: Packets come every 20 ms: one that comes this long after the last has left the caller waiting.
 LATE_MS = 60.0
-#: Silence inside a reply, from this length on, is a gap: 20 ms.
-GAP_SAMPLES = FRAME
+#: Silence inside a reply, from this length on, is a gap: 10 ms. (The shortest is of 20, and what
+#: broke off dies away within.)
+GAP_SAMPLES = FRAME // 2
 
 _HEADER = struct.Struct(">BBHII")
 

@@ -20,7 +20,7 @@ from calls.transfer import TransferMode
 from legs.actions import Actions
 from legs.playout import Playout
 from legs.ticker import LATE_MS
-from media import g711
+from media import g711, seam
 from media.frames import FRAME_SAMPLES, SAMPLE_RATE, Codec
 from media.level import level_dbov
 from telemetry import metrics
@@ -139,10 +139,10 @@ class Leg:
         It stands before all that a tick has to do for other legs: what leaves is to leave evenly.
         """
         position = self.position
-        self._spoken = None
+        before, self._spoken = self._spoken, None
         if late_ms < LATE_MS:
             self._spoken = self._playout.next(position, now_ms)
-            self._carrier.say(self._spoken)
+            self._carrier.say(_joined(before, self._spoken))
         else:
             self._playout.lapse(position, now_ms)
             self._carrier.lapse()
@@ -346,6 +346,16 @@ class Leg:
                 metrics.PLAYBACK_GAPS.inc()
         self.pending += self._playout.ledger
         self._playout.ledger.clear()
+
+
+def _joined(before: bytes | None, frame: bytes | None) -> bytes | None:
+    """What is sent for a frame, by the one before it: nothing starts or stops with a click.
+
+    It is no matter of the ledger, which tells of speech: an edge is some milliseconds of it.
+    """
+    if frame is None:
+        return None if before is None else seam.end(before)
+    return seam.begin(frame) if before is None else frame
 
 
 def _step(

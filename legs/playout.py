@@ -4,7 +4,8 @@ Chunks come from several workers at once, out of order and perhaps twice; each n
 (reply, sentence, offset), so the queue takes what it lacks and plays sentences in their order.
 The ledger says, to the sample, what left: a run of audio starts, and it stops because the sentence
 is finished, its next audio is late, the caller speaks, or nobody wants the reply any more. A reply
-to a guess is held until the turn has ended with the words that were guessed.
+to a guess is held until the turn has ended with the words that were guessed. Where audio that comes
+no faster than it is played has left gaps, sentences begin a little later (hold.py).
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import Final, NamedTuple
 from bus.audio import OutChunk
 from calls.events import PlaybackStarted, PlaybackStopped
 from calls.ids import GREETING_TURN, ReplyId, is_aside, revision_of, turn_of
+from legs.hold import Hold
 from media.frames import FRAME_SAMPLES
 
 Ledger = list[PlaybackStarted | PlaybackStopped]
@@ -39,6 +41,9 @@ class _Audio:
     #: Its length, once the chunk with its end has come. In samples.
     total: int | None = None
     played: int = 0
+    #: The first position that could have had it; None while there is not enough to begin.
+    ready_at: int | None = None
+    ran_dry: bool = False
 
     def add(self, chunk: OutChunk) -> None:
         if chunk.last and self.total is None:
@@ -57,10 +62,14 @@ class _Audio:
         return self.total is not None and self.played >= self.total
 
     @property
+    def whole(self) -> bool:
+        """Is all of it here?"""
+        return self.total is not None and len(self.data) >= self.total
+
+    @property
     def ready(self) -> bool:
-        """Is there enough of it to begin?"""
-        have = len(self.data)
-        return have - self.played >= PREBUFFER or (self.total is not None and have >= self.total)
+        """Is there enough of it to begin, or to go on?"""
+        return len(self.data) - self.played >= PREBUFFER or self.whole
 
 
 @dataclass(slots=True)
@@ -101,6 +110,11 @@ class Playout:
         self._protected: set[tuple[ReplyId, int]] = set()
         #: An aside that the caller hears although it is paused.
         self._urgent: ReplyId | None = None
+        #: Of the frame that left last.
+        self._position = -FRAME_SAMPLES
+        self._hold = Hold()
+        #: The sentence that has run dry, and where: once it goes on, the gap is known.
+        self._dry: tuple[_Place, int] | None = None
 
     def add(self, chunk: OutChunk) -> None:
         """Take a chunk; one that is not wanted or not new changes nothing."""
@@ -110,7 +124,10 @@ class Playout:
                 return
             reply = self._replies[chunk.reply] = _Reply()
         if reply.next <= chunk.sentence and (reply.count is None or chunk.sentence < reply.count):
-            reply.sentences.setdefault(chunk.sentence, _Audio()).add(chunk)
+            audio = reply.sentences.setdefault(chunk.sentence, _Audio())
+            audio.add(chunk)
+            if audio.ready_at is None and audio.ready:
+                audio.ready_at = self._position + FRAME_SAMPLES
 
     def end_reply(self, reply: ReplyId, sentences: int) -> None:
         """The reply has no more sentences than these."""
@@ -158,6 +175,7 @@ class Playout:
             return
         self._paused = True
         self._urgent = None
+        self._dry = None
         self._stop(position, now_ms, "paused")
 
     def resume(self) -> None:
@@ -189,10 +207,13 @@ class Playout:
 
     def lapse(self, position: int, now_ms: float) -> None:
         """Nothing can leave as the frame at `position`: what is playing goes on after it."""
+        self._position = position
+        self._dry = None
         self._stop(position, now_ms, "starved")
 
     def next(self, position: int, now_ms: float) -> bytes | None:
         """The 160 samples to send as the frame at `position`; None for silence."""
+        self._position = position
         if not self._replies:
             return None
         place = self._current or self._choose()
@@ -202,9 +223,12 @@ class Playout:
         frame = bytes(audio.data[audio.played : audio.played + FRAME_SAMPLES])
         if not frame and not audio.finished:
             self._stop(position, now_ms, "starved")
+            self._dry = place, position
+            audio.ran_dry = True
             return None
         if self._current is None and frame:
             self._current = place
+            self._measure_gap(place, position)
             self.ledger.append(
                 PlaybackStarted(
                     at=now_ms,
@@ -220,6 +244,8 @@ class Playout:
             reply = self._replies[place.reply]
             reply.next += 1
             del reply.sentences[place.sentence]
+            if not audio.ran_dry:
+                self._hold.sentence_heard()
             self._paused = self._paused or self._pause_due
             self._pause_due = False
         return frame or None
@@ -261,12 +287,26 @@ class Playout:
                 return None
             audio = state.sentences.get(state.next)
             if audio is not None and audio.ready:
+                if self._holds(audio):
+                    return None
                 if not is_aside(reply) and not audio.played:
                     self._too_late(place.turn)
                 return place
             if not is_aside(reply):
                 waiting = place.turn
         return None
+
+    def _holds(self, audio: _Audio) -> bool:
+        """Is it to wait, so that it does not run dry? What goes on, or is all here, is not."""
+        if audio.played or audio.whole or audio.ready_at is None:
+            return False
+        return self._position - audio.ready_at < self._hold.samples
+
+    def _measure_gap(self, place: _Place, position: int) -> None:
+        """Learn from the gap before what plays now, if there is one in its midst."""
+        if self._dry is not None and self._dry[0] == place:
+            self._hold.gap_heard(position - self._dry[1])
+        self._dry = None
 
     def _too_late(self, turn: int) -> None:
         """Asides up to this turn that have not begun are not wanted any more."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from statistics import fmean
 
 import pytest
 
@@ -23,5 +24,6 @@ def test_we_hear_no_worse_than_baresip(loss: float) -> None:
     from side_by_side import Condition, compare
 
     theirs, ours = compare(Condition(loss), seconds=8.0)
-    assert ours.snr_db > theirs.snr_db - 0.5
-    assert not ours.pesq < theirs.pesq
+    assert fmean(ours.snr_db) > fmean(theirs.snr_db) - 0.2
+    if ours.pesq:
+        assert fmean(ours.pesq) > fmean(theirs.pesq)

@@ -52,10 +52,10 @@ module_app ctrl_tcp.so
 ctrl_tcp_listen 127.0.0.1:{control}
 snd_path {folder}/rec
 """
-_MODULES = Path("/usr/lib/baresip/modules")
+MODULES: Final = Path("/usr/lib/baresip/modules")
 _START_S: Final = 10.0
 
-available = shutil.which("baresip") is not None and _MODULES.is_dir()
+available = shutil.which("baresip") is not None and MODULES.is_dir()
 
 Transport = Literal["udp", "tcp", "tls"]
 
@@ -88,7 +88,7 @@ class Baresip:
         rtp = free_port(socket.SOCK_DGRAM) // 2 * 2
         config = _CONFIG.format(
             host=self.host, port=port, transport=self.transport, rtp=rtp, rtp_last=rtp + 20,
-            folder=self.folder, modules=_MODULES, control=free_port(socket.SOCK_STREAM),
+            folder=self.folder, modules=MODULES, control=free_port(socket.SOCK_STREAM),
         )  # fmt: skip
         if self.authority is not None:
             both = self.authority.issue(self.name, self.host).both

@@ -14,7 +14,8 @@ from tests.support.facts import AGENT, CALL, started
 
 FRAME = 160
 SILENT = bytes([0xFF]) * FRAME
-SOUND = bytes([0x10]) * FRAME
+#: Loud, and soft at both ends, so that it may begin and stop at any frame.
+SOUND = b"\xff" + bytes([0x10]) * (FRAME - 2) + b"\xff"
 
 
 class Phone:

@@ -11,6 +11,7 @@ import numpy as np
 
 from calls import events as e
 from calls.conversation import Conversation
+from media import seam
 from media.correlate import find
 from media.frames import FRAME_SAMPLES, SAMPLE_RATE, Samples
 from media.wav import WavError, read_channels
@@ -68,7 +69,8 @@ def compare(agent: Samples, heard: Samples) -> tuple[float, float]:
     ours, theirs = _framed(agent, length), _framed(shifted, length)
     same = _alike(ours, theirs)
     ours_loud = np.abs(ours.astype(np.int32)).max(axis=1) > _VOICE
-    theirs_loud = np.abs(theirs.astype(np.int32)).max(axis=1) > _VOICE
+    # An interrupted voice dies away within the frame after it, which was never recorded.
+    theirs_loud = np.abs(theirs[:, seam.EDGE :].astype(np.int32)).max(axis=1) > _VOICE
     return (
         float((same & ours_loud).sum() / ours_loud.sum()),
         float((theirs_loud & ~same).sum() * 20),

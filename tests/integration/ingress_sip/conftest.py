@@ -26,6 +26,7 @@ from tests.integration.ingress_sip.phone import (
     StartServer,
     open_port,
 )
+from tests.integration.ingress_sip.talk import NewSpeaker, Speaker, speaker
 
 #: What the environment holds.
 SECRETS = {"ALICE_PASSWORD": "alice's own", "TRUNK_PASSWORD": "the trunk's"}
@@ -124,6 +125,20 @@ async def new_party() -> AsyncIterator[NewParty]:
     yield made
     for each in parties:
         each.close()
+
+
+@pytest.fixture
+async def new_speaker() -> AsyncIterator[NewSpeaker]:
+    """Phones that speak: `await new_speaker(server, Encoding.G722, payload_type=9)`."""
+    speakers: list[Speaker] = []
+
+    async def made(server: SipServer, *way: Any, **options: Any) -> Speaker:
+        speakers.append(await speaker(server, *way, **options))
+        return speakers[-1]
+
+    yield made
+    for each in speakers:
+        each.party.close()
 
 
 @pytest.fixture
