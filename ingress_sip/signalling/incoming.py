@@ -158,14 +158,15 @@ class Incoming:
             return
         session = waiting.session
         self._stop_resending(origin)
-        if request.to.tag == session.dialog.id.local_tag:
+        is_proven = request.to.tag == session.dialog.id.local_tag
+        if is_proven:
             session.dialog.vouched = True
             self._transactions.presence.show(source.host)
         if session.phase is Phase.ANSWERED:
             session.phase = Phase.CONFIRMED
         if session.held_bye is None:
             body = sdp_of(request) if waiting.offered else b""
-            self._sessions.tell(AckReceived(session.name, body))
+            self._sessions.tell(AckReceived(session.name, body, is_proven))
         elif not session.unacknowledged:
             self._sessions.hang_up(session, session.held_bye, now)
 
