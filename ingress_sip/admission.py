@@ -90,9 +90,11 @@ class Admission:
         known = self._policy.is_trunk(source.host) or not self._policy.is_silent
         return known and self._may_begin(source, now)
 
-    def trusts(self, source: Hop) -> bool:
-        """Is it known to be where its datagrams say, though it has not shown it?"""
-        return self._policy.is_trunk(source.host) or self._limits.is_trusted(source.host)
+    def trusts(self, source: Hop, admitted: object) -> bool:
+        """Is it where its datagrams say? Trunks and this machine are; whoever had our challenge."""
+        proven = isinstance(admitted, Admitted) and admitted.proven
+        known = self._policy.is_trunk(source.host) or self._limits.is_trusted(source.host)
+        return proven or known
 
     def admit(self, request: Request, source: Hop, now: float) -> None:
         """Outside of dialogs: is whoever asks to be answered at all?"""

@@ -201,7 +201,7 @@ class SipEndpoint:
 
     def _received(self, message: bytes, source: Hop) -> None:
         now = self._loop.time()
-        if not self._limits.admits(source.host, now) and not self._policy.trusts(source):
+        if not (self._limits.admits(source.host, now) or self._policy.trusts(source, None)):
             metrics.SIP_DROPPED.labels("rate").inc()
             return
         try:

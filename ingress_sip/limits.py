@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Iterable
-from functools import lru_cache
 from typing import Final, NamedTuple
+
+from ingress_sip.signalling.presence import source_of
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -110,7 +111,7 @@ class SourceLimits:
 
     def is_trusted(self, host: str) -> bool:
         """Is it one of those that have no limits?"""
-        return self._trusts(source_of(host) if ":" in host else host)
+        return self._trusts(source_of(host))
 
     def admits(self, host: str, now: float) -> bool:
         """Whether to look at a message that came from `host`, an IP address; if not, drop it."""
@@ -143,7 +144,7 @@ class SourceLimits:
         return True
 
     def _source(self, host: str, now: float) -> _Source:
-        name = source_of(host) if ":" in host else host  # a call costs more than the question
+        name = source_of(host)
         sources = self._sources
         source = sources.pop(name, None)
         if source is None:
@@ -166,15 +167,6 @@ class SourceLimits:
             source.version == network.version and source.overlaps(network)
             for network in self._trusted
         )
-
-
-@lru_cache(maxsize=4096)
-def source_of(host: str) -> str:
-    """The source that an IPv6 address belongs to: its /64, or the IPv4 address that it maps."""
-    address = ipaddress.IPv6Address(host)
-    if address.ipv4_mapped is not None:
-        return str(address.ipv4_mapped)
-    return str(ipaddress.IPv6Network((address.packed[:8] + bytes(8), 64)))
 
 
 def unlimited() -> SourceLimits:

@@ -297,7 +297,7 @@ class SipServer:
             case sip.AckTimedOut():
                 self._live.finish(call, Ending.NO_ACK)
             case sip.AckReceived():
-                self._acknowledged(call, event.body)
+                self._acknowledged(call, event)
             case sip.ReinviteReceived():
                 self._reinvited(call, event)
             case sip.InfoReceived():
@@ -309,22 +309,26 @@ class SipServer:
 
     # What changes in a call
 
-    def _acknowledged(self, call: SipCall, body: bytes) -> None:
+    def _acknowledged(self, call: SipCall, event: sip.AckReceived) -> None:
         """The caller knows that we answered.
 
         Nothing is sent before: whoever sends INVITEs in others' names must not make us send their
-        audio there, nor have an agent speak to nobody (RFC 8445 19.5.1, the voice hammer).
+        audio there, nor have an agent speak to nobody (RFC 8445 19.5.1, the voice hammer). An ACK
+        that proves nothing could be theirs as well: then the caller's own audio comes first.
         """
         if call.pending is not None:
             # The ACK brings the answer to the offer in our 200 (RFC 3261 13.2.1).
             try:
-                call.accepted(body)
+                call.accepted(event.body)
             except SdpError as error:
                 _log.warning("sip.bad_answer", call=call.started.call, error=str(error))
                 if call.agreed is None:
                     self._live.end(call, Ending.FAILED)
                     return
-        self._live.connect(call)
+        if event.is_proven:
+            self._live.connect(call)
+        else:
+            call.stream.once_heard(lambda: self._live.connect(call))
 
     def _reinvited(self, call: SipCall, event: sip.ReinviteReceived) -> None:
         call.refused()  # an offer of ours that waits to be made again is made of what comes now

@@ -51,6 +51,7 @@ class MediaStream:
         self._session: RtpSession | None = None
         self._told = False
         self._muted = False
+        self._once_heard: Callable[[], None] | None = None
 
     def use(self, socket: RtpSocket) -> None:
         """Give it its ports; what comes on that of RTP is to be given to `rtp_received`."""
@@ -120,12 +121,18 @@ class MediaStream:
         """When the peer was last heard, by `clock_ms`; None before."""
         return self._session.heard_ms if self._session else None
 
+    def once_heard(self, then: Callable[[], None]) -> None:
+        """Have `then()` called when the peer's first packet is here, or now if it is."""
+        self._once_heard = then
+        self._tell_heard()
+
     def rtp_received(self, datagram: bytes, source: Address) -> None:
         """Take a datagram that came on the port of RTP."""
         if self._session is not None:
             self._session.rtp_received(datagram, source, self._clock_ms())
             self._flush()  # a handshake answers at once
             self._tell_garbage(source)
+            self._tell_heard()
 
     def rtcp_received(self, datagram: bytes, source: Address) -> None:
         """Take a datagram that came on the port of RTCP."""
@@ -200,6 +207,12 @@ class MediaStream:
             for datagram, to, rtcp in session.outgoing:
                 self._socket.send(datagram, to, rtcp=rtcp)
         session.outgoing.clear()
+
+    def _tell_heard(self) -> None:
+        then = self._once_heard
+        if then is not None and self.heard_ms is not None:
+            self._once_heard = None
+            then()
 
     def _tell_garbage(self, source: Address) -> None:
         session = self._session

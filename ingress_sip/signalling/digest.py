@@ -186,26 +186,25 @@ class DigestServer:
         Raises:
             WrongCredentialsError: a 401 to a wrong answer, or one of somebody unknown, by a nonce
                 that was given to this source.
-            SipError: 401 with challenges, when there is no answer to them, an old one, or a wrong
-                one by any other nonce; 400 when it is malformed.
+            SipError: 401 with challenges, when there is no answer to them, or one by any other
+                nonce, right or wrong; 400 when it is malformed.
         """
         answer = self._answer_of(request)
         if answer is None:
             raise self._unauthorized(source, now)
         self._check_use(answer, request.uri)
+        if not self._is_ours(answer.nonce, source, now):
+            # RFC 7616 3.3: the nonce is what is wrong. That it be told of right answers alone, as
+            # RFC 2617 had it, would let whoever makes up nonces guess without being counted.
+            raise self._unauthorized(source, now, stale=True)
         ha1 = self._lookup(answer.username, answer.algorithm.base)
         expected = answer.expected(ha1 or self._nobody[answer.algorithm.base], request.method)
         right = hmac.compare_digest(
             expected.encode(), answer.response.encode("utf-8", "surrogateescape")
         )
-        ours = self._is_ours(answer.nonce, source, now)
         if not right or ha1 is None:
-            refusal = self._unauthorized(source, now)
-            if ours:
-                raise WrongCredentialsError(401, refusal.reason, refusal.headers)
-            raise refusal
-        # RFC 7616 3.3: `stale` only where the digest was right and the nonce is what is wrong.
-        if not (ours and self._count(answer)):
+            raise WrongCredentialsError(401, "Unauthorized", self.challenge(source, now))
+        if not self._count(answer):
             raise self._unauthorized(source, now, stale=True)
         return answer.username
 

@@ -41,6 +41,9 @@ class AckReceived:
 
     dialog: DialogId
     body: bytes  # the SDP answer, when the offer was ours; else empty, whatever the ACK held
+    #: It names our tag. If not, whoever forged the INVITE may have forged it too: send no media
+    #: before some comes.
+    is_proven: bool = True
 
 
 @dataclass(frozen=True, slots=True)

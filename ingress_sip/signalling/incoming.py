@@ -13,7 +13,7 @@ from ingress_sip.signalling.events import (
     InviteReceived,
     ReinviteReceived,
 )
-from ingress_sip.signalling.inspection import SDP, sdp_of
+from ingress_sip.signalling.inspection import SDP, sdp_of, size_of
 from ingress_sip.signalling.invite_server import InviteServer
 from ingress_sip.signalling.message import Request
 from ingress_sip.signalling.parameters import Parameters
@@ -69,7 +69,7 @@ class Incoming:
             raise SipError(482, "Loop Detected")  # 8.2.2.2
         self.check_open()
         admitted = self._policy.screen(request, source, now)
-        self._check_presence(source)
+        self._check_presence(request, source, admitted)
         answering(request, self._sessions.timers)  # 422 before anybody rings
         replaces = self._replaced(request)
         identity = self._sessions.identity
@@ -85,11 +85,11 @@ class Incoming:
             InviteReceived(session.name, request, source, offer, replaces, admitted)
         )
 
-    def _check_presence(self, source: Hop) -> None:
+    def _check_presence(self, request: Request, source: Hop, admitted: object) -> None:
         """Raises SipError(503); its ACK shows that the source is there, and opens the way."""
-        if source.transport.is_reliable or self._policy.trusts(source):
+        if source.transport.is_reliable or self._policy.trusts(source, admitted):
             return
-        if not self._transactions.presence.may_begin(source.host):
+        if not self._transactions.presence.may_begin(source.host, size_of(request)):
             raise SipError(503, "Service Unavailable", [RETRY_AFTER])
 
     def _replaced(self, request: Request) -> DialogId | None:
@@ -158,14 +158,15 @@ class Incoming:
             return
         session = waiting.session
         self._stop_resending(origin)
-        if request.to.tag == session.dialog.id.local_tag:
+        is_proven = request.to.tag == session.dialog.id.local_tag
+        if is_proven:
             session.dialog.vouched = True
             self._transactions.presence.show(source.host)
         if session.phase is Phase.ANSWERED:
             session.phase = Phase.CONFIRMED
         if session.held_bye is None:
             body = sdp_of(request) if waiting.offered else b""
-            self._sessions.tell(AckReceived(session.name, body))
+            self._sessions.tell(AckReceived(session.name, body, is_proven))
         elif not session.unacknowledged:
             self._sessions.hang_up(session, session.held_bye, now)
 

@@ -46,6 +46,11 @@ def sdp_of(message: Message) -> bytes:
     return message.body if message.content_type in (None, SDP) else b""
 
 
+def size_of(message: Message) -> int:
+    """About how many octets it holds, in fields and body."""
+    return len(message.body) + sum(len(name) + len(value) for name, value in message.headers)
+
+
 def _check_method(request: Request, allow: Collection[str]) -> None:
     if request.method in allow:
         return

@@ -16,8 +16,11 @@ class Policy(Protocol):
         """Is what cannot be read answered, coming from there?"""
         ...
 
-    def trusts(self, source: Hop) -> bool:
-        """Is it known to be where its datagrams say, though it has not shown it?"""
+    def trusts(self, source: Hop, admitted: object) -> bool:
+        """Is it known to be where its datagrams say, though it has acknowledged nothing yet?
+
+        `admitted` is what `screen` returned for its INVITE.
+        """
         ...
 
     def admit(self, request: Request, source: Hop, now: float) -> None:
@@ -45,7 +48,7 @@ class Anybody:
     def hears(self, source: Hop, now: float) -> bool:  # noqa: ARG002
         return True
 
-    def trusts(self, source: Hop) -> bool:  # noqa: ARG002
+    def trusts(self, source: Hop, admitted: object) -> bool:  # noqa: ARG002
         return False
 
     def admit(self, request: Request, source: Hop, now: float) -> None:

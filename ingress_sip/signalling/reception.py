@@ -17,7 +17,7 @@ from ingress_sip.signalling.errors import IgnoredError, SipError
 from ingress_sip.signalling.events import ByeReceived, InfoReceived
 from ingress_sip.signalling.headers import Headers
 from ingress_sip.signalling.incoming import RETRY_AFTER, Incoming
-from ingress_sip.signalling.inspection import SDP, inspect, sdp_of
+from ingress_sip.signalling.inspection import SDP, inspect, sdp_of, size_of
 from ingress_sip.signalling.invite_server import InviteServer
 from ingress_sip.signalling.message import Request, Response
 from ingress_sip.signalling.parse import MalformedRequestError
@@ -120,7 +120,7 @@ class Reception:
             raise SipError(481, "Call/Transaction Does Not Exist")  # 12.2.2
         if in_dialog:
             self._transactions.presence.show(source.host)
-        if len(request.body) + sum(len(value) for _, value in request.headers) > MOST_HELD:
+        if size_of(request) > MOST_HELD:
             raise SipError(513, "Message Too Large")
         if request.method in _HOLDING and self._transactions.full:
             raise SipError(503, "Service Unavailable", [RETRY_AFTER])

@@ -14,7 +14,7 @@ from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum, auto
-from typing import ClassVar, NamedTuple
+from typing import ClassVar, Final, NamedTuple
 
 from ingress_sip.signalling.dialog import DialogId
 from ingress_sip.signalling.message import Message, Request
@@ -114,6 +114,11 @@ _RESENDS = frozenset({Timer.A, Timer.E, Timer.G})
 _LINGERS = frozenset({Timer.D, Timer.I, Timer.J, Timer.K})
 
 
+#: So often a client repeats a request at most (17.1.2.2). More are a flood, perhaps in another's
+#: name: a repetition need hold no more than its key, and is answered with all that came at first.
+MOST_REPEATS: Final = 10
+
+
 class State(Enum):
     CALLING = auto()
     TRYING = auto()
@@ -193,6 +198,7 @@ class Transaction:
         self._reliable = destination.transport.is_reliable
         self._surroundings = surroundings
         self._message = b""
+        self._repeats = 0
         self._pause = surroundings.timing.t1
 
     @property
@@ -209,6 +215,10 @@ class Transaction:
         row = self.table.get((self.state, happened))
         if row is None:
             return False
+        if happened is Input.REQUEST:
+            self._repeats += 1
+            if self._repeats > MOST_REPEATS:
+                return False
         if message is not None:
             self._message = message
         self.state, actions = row

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ingress_sip.signalling.inspection import size_of
 from ingress_sip.signalling.invite_client import InviteClient
 from ingress_sip.signalling.invite_server import InviteServer
 from ingress_sip.signalling.message import Message, Request
@@ -59,7 +60,7 @@ class Transactions:
         invite = InviteServer(key, request, destination, self._surroundings, now)
         self._servers[key] = invite
         self._invites.add(Origin.of(request))
-        self.presence.begun(invite.host)
+        self.presence.begun(invite.host, size_of(request))
         return invite
 
     def accept_request(self, request: Request, destination: Hop) -> NonInviteServer:
@@ -105,5 +106,5 @@ class Transactions:
             del self._servers[key]
             if isinstance(server, InviteServer):
                 self._invites.discard(Origin.of(server.request))
-                self.presence.ended(server.host)
+                self.presence.ended(server.host, size_of(server.request))
         return None

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 import structlog
 
-from ingress_sip.limits import source_of
+from ingress_sip.signalling.presence import source_of
 from ingress_sip.signalling.routing import Hop, Transport
 from ingress_sip.sockets.binding import Listen
 from ingress_sip.sockets.connection import Connection
@@ -135,7 +135,7 @@ class Connections:
             return
         self._all.discard(connection)
         if not connection.ours:
-            source = _source(connection.hop.host)
+            source = source_of(connection.hop.host)
             self._from[source] -= 1
             if self._from[source] <= 0:
                 del self._from[source]
@@ -158,7 +158,7 @@ class Connections:
                     await asyncio.sleep(0)
                     continue
                 hop = Hop(listen.transport, *address[:2])
-                source = _source(hop.host)
+                source = source_of(hop.host)
                 if (
                     len(self._all) >= self._limits.connections
                     or self._from[source] >= self._limits.per_host
@@ -275,10 +275,6 @@ class Connections:
         if not task.cancelled() and (error := task.exception()) is not None:
             metrics.ERRORS.labels("ingress", type(error).__name__).inc()
             _log.error("sip.task_failed", task=task.get_name(), exc_info=error)
-
-
-def _source(host: str) -> str:
-    return source_of(host) if ":" in host else host
 
 
 def _prepare(connection: Connection) -> None:

@@ -44,6 +44,8 @@ class Admitted:
     number: str
     trunk: Trunk | None = None
     user: str | None = None
+    #: A challenge was answered that went to where the INVITE came from.
+    proven: bool = False
 
     @property
     def line(self) -> Line:
@@ -146,7 +148,7 @@ class Policy:
             return False
         if request.method not in ("INVITE", "REGISTER"):
             return True  # nobody asks for a password there, and an answer would be a find
-        return "Authorization" not in request.headers and not self._is_ours(claims.uri)
+        return not self._is_ours(claims.uri)
 
     def is_trunk(self, host: str) -> bool:
         """Is this a trunk's address? Its messages are no flood."""
@@ -182,11 +184,16 @@ class Policy:
         """Is a stranger asked for a password?"""
         if self._digest is None:
             return False
-        if self._unknown == "reject" or bound or "Authorization" in invite.headers:
+        if self._unknown == "reject" or bound:
             return True
         claimed = invite.from_.uri
-        # Silent: whoever knows our name is answered, and is told nothing of our users.
-        return self._is_ours(claimed) and (self._unknown == "silent" or claimed.user in self._users)
+        if self._unknown == "silent":
+            # Whoever knows our name is answered, and is told nothing of our users. An answer to a
+            # challenge that was never given proves nothing.
+            return self._is_ours(claimed)
+        return "Authorization" in invite.headers or (
+            self._is_ours(claimed) and claimed.user in self._users
+        )
 
     def _caller(self, invite: Request, source: Hop, now: float) -> Admitted:
         """Who proves to call: a trunk or a phone's user."""
@@ -195,8 +202,8 @@ class Policy:
         user = self._digest.verify(invite, source.host, now)
         trunk = self._callers.get(user)
         if trunk is not None:
-            return Admitted(_number(invite, trunk), trunk)
-        return Admitted(invite.uri.user, user=user)
+            return Admitted(_number(invite, trunk), trunk, proven=True)
+        return Admitted(invite.uri.user, user=user, proven=True)
 
     def _is_ours(self, uri: Uri) -> bool:
         return isinstance(uri, SipUri) and uri.host.strip("[]").lower() in self._domains

@@ -222,6 +222,8 @@ def describe(event: Event) -> str:
     said = {f.name: getattr(event, f.name) for f in fields(event) if f.name not in hidden}
     if said.get("replaces", ...) is None:
         del said["replaces"]
+    if said.get("is_proven"):
+        del said["is_proven"]
     if isinstance(event, AskAnswered):
         said["response"] = event.response.status
     shown = [f"{name}={value}" for name, value in said.items()]

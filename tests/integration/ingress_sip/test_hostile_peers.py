@@ -142,6 +142,25 @@ async def test_a_caller_who_never_acknowledges_gets_no_audio_and_no_work_is_done
     assert [event.kind for event in await session.log.read(call)].count("call.answered") == 1
 
 
+async def test_an_ack_that_anybody_could_have_sent_brings_no_audio_before_the_callers(
+    server: SipServer, session: BusSession, new_phone: NewPhone, eventually: Eventually[Any]
+) -> None:
+    """Whoever forges an INVITE can forge such an ACK too; pyVoIP sends no other."""
+    phone = await new_phone(server)
+    phone.send("INVITE", body=phone.sdp())
+    assert (await phone.final()).status == 200
+    ours, phone.to_tag = phone.to_tag, "made-up"
+    phone.ack()
+    await asyncio.sleep(0.1)  # five ticks
+    assert phone.rtp.came.empty()
+    assert await jobs(session, "asr") == 0
+    phone.talk(0x21)
+    await phone.hear(0xFF)
+    phone.to_tag = ours
+    await phone.hang_up()
+    assert await ending(session, eventually) is Ending.CALLER_HUNG_UP
+
+
 async def test_a_bye_before_the_ack_ends_a_call_that_never_was_connected(
     server: SipServer, session: BusSession, new_phone: NewPhone, eventually: Eventually[Any]
 ) -> None:

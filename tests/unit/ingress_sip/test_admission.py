@@ -18,8 +18,9 @@ from ingress_sip.signalling.digest import Credentials, DigestClient
 from ingress_sip.signalling.errors import IgnoredError, SipError
 from ingress_sip.signalling.events import InviteReceived
 from ingress_sip.signalling.headers import Headers
-from ingress_sip.signalling.message import Request
+from ingress_sip.signalling.message import Request, Response
 from ingress_sip.signalling.parse import parse_datagram
+from ingress_sip.signalling.presence import MOST_OPEN
 from ingress_sip.signalling.routing import Hop, Transport
 from ingress_sip.signalling.uri import SipUri
 from ingress_sip.trunking.config import Trunks
@@ -273,6 +274,18 @@ PROBES = {
 }
 
 
+#: An answer to a challenge that nobody gave.
+INVENTED = (
+    'Authorization: Digest username="alice",realm="example.com",nonce="0.t.x",'
+    f'uri="sip:100@192.0.2.1",response="{"0" * 32}"'
+)
+PROBES |= {
+    f"{name}, with an answer": probe.replace(b"\r\n", f"\r\n{INVENTED}\r\n".encode(), 1)
+    for name, probe in PROBES.items()
+    if name not in ("keep-alive", "nothing")
+}
+
+
 @pytest.mark.parametrize("phones", [None, PHONES], ids=["no phones", "phones"])
 @pytest.mark.parametrize("probe", PROBES)
 def test_where_we_are_silent_a_scanner_finds_nobody(
@@ -350,13 +363,9 @@ def test_nobody_is_silenced_by_guesses_in_its_name(method: str) -> None:
     door = Door(phones=PHONES, unknown="reject")
     for _ in range(10):
         door.guess(PEER, nonce_of=STRANGER, method=method)
-    invented = (
-        'Authorization: Digest username="alice",realm="example.com",nonce="0.t.x",'
-        f'uri="sip:100@192.0.2.1",response="{"0" * 32}"\r\n'
-    )
     for _ in range(10):
         with pytest.raises(SipError):
-            door.screen(invite(caller=ALICE, extra=invented), PEER)
+            door.screen(invite(caller=ALICE, extra=f"{INVENTED}\r\n"), PEER)
     assert door.hears(PEER)
 
 
@@ -384,7 +393,22 @@ def test_silence_and_floods_are_no_refusals() -> None:
 
 def test_trunks_and_whoever_has_no_limits_are_taken_at_their_word() -> None:
     door = Door(TRUNK)
-    assert door.admission.trusts(PEER)
-    assert not door.admission.trusts(STRANGER)
+    stranger = Admitted("100")
+    assert door.admission.trusts(PEER, stranger)
+    assert not door.admission.trusts(STRANGER, stranger)
     door.limits.trust(["203.0.113.0/24"])
-    assert door.admission.trusts(STRANGER)
+    assert door.admission.trusts(STRANGER, stranger)
+
+
+def test_whoever_answered_a_challenge_may_call_as_it_likes() -> None:
+    door = Door(phones=PHONES, unknown="reject")
+    for number in range(2 * MOST_OPEN):
+        [challenge] = door.send(written(caller=ALICE, call=f"{number}a"))
+        client = DigestClient(Credentials("alice", "password of ALICE"), lambda: "c")
+        refusal = parse_datagram(challenge)
+        assert isinstance(refusal, Response)
+        client.challenged(refusal.headers)
+        [(name, value)] = client.headers("INVITE", "sip:100@192.0.2.1", b"")
+        said = door.send(written(caller=ALICE, call=f"{number}b", extra=f"{name}: {value}\r\n"))
+        assert said[0].startswith(b"SIP/2.0 100 ")
+    assert door.core.live_dialogs == 2 * MOST_OPEN

@@ -15,9 +15,9 @@ from ingress_sip.signalling.events import AckReceived, Event, InviteReceived
 from ingress_sip.signalling.message import Request, Response
 from ingress_sip.signalling.parse import parse_datagram
 from ingress_sip.signalling.policy import Anybody
-from ingress_sip.signalling.presence import MOST_OPEN, Presence
+from ingress_sip.signalling.presence import MOST_OPEN, Presence, source_of
 from ingress_sip.signalling.routing import Hop, Transport
-from ingress_sip.signalling.transaction import Outgoing
+from ingress_sip.signalling.transaction import MOST_REPEATS, Outgoing
 from ingress_sip.signalling.uri import SipUri
 from tests.fuzz.sequences import PEER, SDP, new_core, request
 
@@ -335,8 +335,11 @@ def is_success(message: object) -> TypeGuard[Response]:
 
 def test_whoever_is_trusted_or_connected_may_call_as_it_likes() -> None:
     class Trusting(Anybody):
-        def trusts(self, source: Hop) -> bool:
-            return source.host == EVE.host
+        def trusts(self, source: Hop, admitted: object) -> bool:
+            return source.host == EVE.host and admitted == "screened"
+
+        def screen(self, invite: Request, source: Hop, now: float) -> object:
+            return "screened"
 
     core = new_core()
     flood(core, EVE._replace(transport=Transport.TCP), 50)
@@ -352,14 +355,74 @@ def test_whoever_is_trusted_or_connected_may_call_as_it_likes() -> None:
     assert core.live_dialogs == 50 + MOST_OPEN
 
 
-def test_the_hosts_that_showed_to_be_there_are_forgotten_in_turn() -> None:
-    presence = Presence(most_hosts=2)
+def test_the_sources_that_showed_to_be_there_are_forgotten_in_turn() -> None:
+    presence = Presence(most_sources=2)
     for host in ("a", "b", "a", "c"):
         presence.show(host)
     for host in ("a", "b", "c"):
         for _ in range(MOST_OPEN):
-            presence.begun(host)
-    assert [presence.may_begin(host) for host in ("a", "b", "c", "d")] == [True, False, True, True]
+            presence.begun(host, 1)
+    may = [presence.may_begin(host, 1) for host in ("a", "b", "c", "d")]
+    assert may == [True, False, True, True]
+
+
+def test_whoever_has_a_network_is_one_source() -> None:
+    presence = Presence()
+    for number in range(MOST_OPEN):
+        presence.begun(f"2001:db8::{number}", 1)
+    assert not presence.may_begin("2001:db8::ffff", 1)
+    assert presence.may_begin("2001:db8:0:1::1", 1)
+    presence.ended("2001:db8::7", 1)
+    assert presence.may_begin("2001:db8::ffff", 1)
+    assert source_of("::ffff:192.0.2.1") == source_of("192.0.2.1") == "192.0.2.1"
+
+
+ROUTE = f"Record-Route: <sip:{'x' * 1200}@198.51.100.9;lr>"
+
+
+@pytest.mark.parametrize("routes", [1, 2, 4, 8])
+def test_what_large_invites_have_us_send_is_bounded_too(routes: int) -> None:
+    """The routes go into each 2xx and each BYE, and each short repetition brings them in a 180."""
+    core = new_core()
+    sent: list[Outgoing] = []
+    for number in range(MOST_OPEN):
+        one = {"branch": f"z9hG4bK{number}", "call": str(number)}
+        core.receive(request("INVITE", **one, extras=(ROUTE,) * routes), EVE, 0.0)
+        sent += core.messages_to_send()
+        for event in events(core):
+            assert isinstance(event, InviteReceived)
+            core.ring(event.dialog, 0.0)
+            for _ in range(100):
+                core.receive(request("INVITE", **one, body=b""), EVE, 0.1)
+            core.accept(event.dialog, SDP, 0.2)
+    sent += all_that_is_sent(core)
+    assert {out.destination.host for out in sent} == {EVE.host}
+    assert sum(len(out.data) for out in sent) < 350_000
+
+
+@pytest.mark.parametrize("method", ["INVITE", "BYE"])
+def test_a_request_is_answered_so_often_only(method: str) -> None:
+    core = new_core()
+    if method == "INVITE":
+        core.receive(request("INVITE"), PEER, 0.0)
+        core.reject(DIALOG, 486, 0.0)
+        again = request("INVITE")
+    else:
+        established(core)
+        again = request("BYE", 2, "token1", "z9hG4bK-b")
+        core.receive(again, PEER, 0.1)
+    core.messages_to_send()
+    for _ in range(100):
+        core.receive(again, PEER, 0.2)
+    assert len(core.messages_to_send()) == MOST_REPEATS
+
+
+def test_an_ack_that_anybody_could_have_sent_says_so() -> None:
+    for tag, is_proven in (("token1", True), ("made-up", False), ("", False)):
+        core = new_core()
+        called(core)
+        core.receive(request("ACK", 1, tag, "z9hG4bK-a"), PEER, 0.0)
+        assert events(core) == [AckReceived(DIALOG, b"", is_proven)]
 
 
 def test_an_ack_with_a_tag_of_its_own_leads_us_to_nobody_else() -> None:
@@ -488,10 +551,13 @@ def test_nothing_within_a_call_gets_by_the_limit(method: str) -> None:
     assert b"Retry-After: " in out.data
 
 
+PADDING = [("x", ""), ("y", "x")] * 12  # names are held as well as values
+
+
 @pytest.mark.parametrize("body", [b"x" * 20_000, b""])
 def test_what_is_held_is_small(body: bytes) -> None:
     core = new_core()
-    padding = () if body else tuple(f"X-{number}: {'x' * 1000}" for number in range(20))
+    padding = () if body else tuple(f"{name * 1000}: {value * 1000}" for name, value in PADDING)
     invite = request("INVITE", extras=padding)
     head = invite.partition(b"\r\n\r\n")[0]
     length = re.compile(rb"Content-Length: \d+")

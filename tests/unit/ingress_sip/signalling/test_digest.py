@@ -331,6 +331,26 @@ def test_nonces_are_of_one_source_and_of_ours() -> None:
     assert challenges(doors.refused())[0].stale
 
 
+def test_whoever_makes_up_nonces_cannot_guess() -> None:
+    """Nor with those of others, or with old ones: the answer says nothing of the password."""
+    said = []
+    for name, password in (("bob", "secret"), ("bob", "wrong"), ("mallory", "secret")):
+        doors = Doors(life_s=10)
+        for nonce_of, asked_at in ((None, 0.0), ("192.0.2.8", 0.0), (HERE, 10.0)):
+            doors.client = DigestClient(Credentials(name, password), doors.token)
+            if nonce_of is None:
+                forged = str(Challenge("example.com", "0.t0.00"))
+                doors.client.challenged(Headers([("WWW-Authenticate", forged)]))
+            else:
+                doors.client.challenged(doors.refused(source=nonce_of))
+            with pytest.raises(SipError) as error:
+                doors.ask(now=asked_at)
+            assert type(error.value) is SipError  # no guess to be counted
+            headers = Headers(error.value.headers)
+            said.append([(each.algorithm, each.stale) for each in challenges(headers)])
+    assert said == [[(Algorithm.SHA_256, True), (Algorithm.MD5, True)]] * 9
+
+
 @pytest.mark.parametrize("nonce", ["", ".", "..", "x.y.z", "\udcff.é.\udcff"])
 def test_a_nonce_may_be_anything(nonce: str) -> None:
     doors = Doors()

@@ -208,6 +208,10 @@ def test_who_does_not_know_our_name_hears_nothing() -> None:
             gate.admit(caller=caller)
         with pytest.raises(SilenceError):
             gate.register(to=caller)
+    # Nor does an answer help that nothing was asked for.
+    invented = 'Digest username="alice",realm="example.com",nonce="n",uri="sip:100@us",response="0"'
+    with pytest.raises(SilenceError):
+        gate.admit(headers=(("Authorization", invented),))
     # Whoever knows it learns nothing of our users.
     for caller in ("sip:alice@example.com", "sip:mallory@example.com", "sip:m@[2001:db8::1]"):
         assert gate.refused(caller=caller).status == 401
