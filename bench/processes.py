@@ -64,13 +64,19 @@ def lines(process: subprocess.Popen[bytes], patience_s: float) -> Iterator[Json 
 
 @contextmanager
 def running(
-    command: list[str], *, cpus: str = "", env: dict[str, str] | None = None, log: Path
+    command: list[str],
+    *,
+    cpus: str = "",
+    env: dict[str, str] | None = None,
+    log: Path,
+    talk: bool = False,
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """Start a process; stop it at the end."""
+    """Start a process; stop it at the end. `talk`: its standard input is a pipe, too."""
     with log.open("ab") as stderr:
         process = subprocess.Popen(
-            pinned(command, cpus), stdout=subprocess.PIPE, stderr=stderr, env=env, cwd=ROOT
-        )
+            pinned(command, cpus), stdin=subprocess.PIPE if talk else None,
+            stdout=subprocess.PIPE, stderr=stderr, env=env, cwd=ROOT,
+        )  # fmt: skip
     try:
         yield process
     finally:
@@ -81,8 +87,8 @@ def running(
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
-        assert process.stdout is not None
-        process.stdout.close()
+        for pipe in filter(None, (process.stdin, process.stdout)):
+            pipe.close()
 
 
 # -- the stub

@@ -19,39 +19,60 @@ from processes import BenchError, Trunkline
 ROLES = ("sip", "asr", "llm", "tts")
 _RATE_HZ = 250
 _TOP = 25
+Spy = subprocess.Popen[bytes]
 
 
 def run(options: argparse.Namespace) -> None:
     """Take the last point with py-spy beside it, and print each role's top functions."""
-    pyspy = Path(options.stub_python).with_name("py-spy")
-    if not pyspy.exists():
-        raise BenchError(f"{pyspy}: no such file; install the dependency group bench there")
     with tempfile.TemporaryDirectory(prefix="trunkline-profile-") as folder:
-        spies: dict[str, subprocess.Popen[bytes]] = {}
+        spies: dict[str, Spy] = {}
 
         def opened(sut: Trunkline) -> None:
             for role in ROLES:
-                spies[role] = subprocess.Popen(
-                    [
-                        str(pyspy), "record", "--nonblocking", "--gil", "--format", "raw",
-                        "--rate", str(_RATE_HZ), "--duration", str(int(options.duration) - 2),
-                        "--output", str(Path(folder, role)), "--pid", str(sut.pids[role]),
-                    ],
-                    stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
-                )  # fmt: skip
+                spies[role] = spy(
+                    options.stub_python, sut.pids[role], options.duration, Path(folder, role)
+                )
 
         options.modes = options.modes[-1:]
         (point,) = measure(options, options.calls[-1], 0, stages=False, opened=opened)
-        for role, spy in spies.items():
-            _, said = spy.communicate(timeout=30)
-            if spy.returncode:
-                raise BenchError(f"py-spy: {said.decode()[-500:]}")
+        for role, started in spies.items():
+            wait(started)
             used = point["cpu_by_role"][role]
             print(
                 f"\n## {role}: {used['user']:.2f} s user and {used['system']:.2f} s system "
                 f"per call-minute, at {point['n']} calls, mode {point['mode']}"
             )
             print(summary(Path(folder, role).read_text()))
+
+
+def spy(python: str | Path, pid: int, window_s: float, output: Path) -> Spy:
+    """Have py-spy, which is beside `python`, look at a process until 2 s before the window ends.
+
+    Raises:
+        BenchError: it is not installed.
+    """
+    program = Path(python).with_name("py-spy")
+    if not program.exists():
+        raise BenchError(f"{program}: no such file; install the dependency group bench there")
+    return subprocess.Popen(
+        [
+            str(program), "record", "--nonblocking", "--gil", "--format", "raw",
+            "--rate", str(_RATE_HZ), "--duration", str(int(window_s) - 2),
+            "--output", str(output), "--pid", str(pid),
+        ],
+        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+    )  # fmt: skip
+
+
+def wait(spy: Spy) -> None:
+    """Wait until it has written what it saw.
+
+    Raises:
+        BenchError: it failed.
+    """
+    _, said = spy.communicate(timeout=30)
+    if spy.returncode:
+        raise BenchError(f"py-spy: {said.decode()[-500:]}")
 
 
 def summary(raw: str) -> str:

@@ -2,48 +2,38 @@
 
     .venv/bin/python bench/sip_capacity.py --sut-cpus 0 --load-cpus 1
 
-One `trunkline sip` on a core of its own with a Redis on the other, beside the phones: no pools, so
-all that is measured is the phone side with its bus. Each step is a fresh ingress with more calls.
-Every call speaks, and with --talk every agent does, in chunks that come at the speed of playback.
-What leaves is timed by the kernel as it arrives. `floor` is a loop that sends as many packets from
-the same core and does nothing else: what this machine and this harness cannot do better.
+One `trunkline sip` on a core of its own, its bus a Redis on the other beside the phones
+(capacity_phones.py), and no pools: all that is measured is the phone side with its bus. Each step
+is a fresh ingress and a fresh Redis with more calls, first with callers alone speaking, then with
+agents speaking, too. A step that is too uneven is taken once more if the machine was not quiet.
 """
 
 from __future__ import annotations
 
 import argparse
-import asyncio
 import json
 import os
-import secrets
+import platform
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+import urllib.request
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from itertools import pairwise
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, Final
+from typing import Final, NamedTuple
 
+import profiling
 import psutil
 import table
-import uvloop
-from figures import quantile
+from capacity_phones import floor
 from processes import ROOT, BenchError, Json, lines, pinned, running
-from redis.asyncio import Redis
 
-from bus import topics
-from bus.audio import OUT_FIELD, OutChunk, decode_frame, encode_chunk
-from calls.ids import CallId, ReplyId
-from media.frames import Codec
 from trunkline.embedded_bus import find_server
-from trunkline.phone.clock import Clock
-from trunkline.phone.line import FRAME, Line, Packet
-from trunkline.phone.uac import CallFailedError, Uac
 
-BENCH: Final = Path(__file__).resolve().parent
+_BENCH: Final = Path(__file__).resolve().parent
 _AGENTS: Final = """
 agents:
   - name: capacity
@@ -51,115 +41,115 @@ agents:
     silence: {reprompt_after_ms: 0}
     recording: false
 """
-_CHUNK_FRAMES: Final = 10
-_SETTLE_S: Final = 3.0
+_VARIANTS: Final = {"callers": "callers alone speak", "both": "callers and agents speak"}
 _AIM_MS: Final = 1.0
 _AIM_PERCENT: Final = 0.5
+#: More of its core is more than can be measured: what is late then is late for want of CPU.
+_MOST_PERCENT: Final = 92.0
+_FLOOR_S: Final = 2.0
+#: A floor above half the aim says that the machine was busy.
+_QUIET_MS: Final = _AIM_MS / 2
+_TRIES: Final = 2
+_LAG: Final = "pipeline_ticker_lag_seconds"
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     add = parser.add_argument
     add("--calls", default="25,50,100,150,200,250,300", help="the steps")
-    add("--duration", type=float, default=12, help="of a step's window, s")
-    add("--talk", action="store_true", help="the agents speak, too")
+    add("--variants", default=",".join(_VARIANTS), help=", ".join(_VARIANTS))
+    add("--duration", type=float, default=10, help="of a step's window, s")
     add("--sut-cpus", default="", help="where the ingress runs")
     add("--load-cpus", default="", help="where the phones and Redis run")
-    add("--results", type=Path, default=BENCH / "results")
-    add("--write", action="store_true", help="put the table into README.md")
-    add("--role", choices=["bench", "phones", "floor"], default="bench", help=argparse.SUPPRESS)
-    add("--server", default="", help=argparse.SUPPRESS)
-    add("--bus", default="", help=argparse.SUPPRESS)
-    add("--ports", default="", help=argparse.SUPPRESS)
+    add("--results", type=Path, default=_BENCH / "results")
+    add("--no-write", dest="write", action="store_false", help="leave README.md as it is")
+    add("--profile", action="store_true", help="where the CPU goes, at the last step; no results")
     options = parser.parse_args()
-    if options.role == "phones":
-        uvloop.run(_phones(options))
-    elif options.role == "floor":
-        _floor([int(port) for port in options.ports.split(",")], options.duration)
-    else:
+    variants = options.variants.split(",")
+    steps = [int(calls) for calls in options.calls.split(",")]
+    try:
+        if options.profile:
+            _profile(options, steps[-1], variants[-1])
+        else:
+            text = "\n\n".join(_climb(options, steps, variant) for variant in variants)
+            if options.write:
+                table.write(_BENCH / "README.md", "sip-capacity", text)
+    except BenchError as error:
+        sys.exit(f"bench: {error}")
+
+
+def _climb(options: argparse.Namespace, steps: list[int], variant: str) -> str:
+    """Take the steps of a variant, up to the first that is too many."""
+    points: list[Json] = []
+    for calls in steps:
         try:
-            _climb(options)
+            point = _step(options, calls, variant)
         except BenchError as error:
-            sys.exit(f"bench: {error}")
-
-
-def _climb(options: argparse.Namespace) -> None:
-    points = []
-    for calls in map(int, options.calls.split(",")):
-        point = _point(options, calls)
-        points.append(point)
-        table.keep(options.results, "sip-capacity", point)
-        print(_said(point), flush=True)
-        if point["ingress_percent"] * calls > 92 or point["refused"]:
+            if not points:
+                raise
+            print(f"{calls:>4} calls: {error}", flush=True)
             break
-    text = _markdown(points, options)
-    print("\n" + text)
-    if options.write:
-        name = "sip-capacity-talk" if options.talk else "sip-capacity"
-        table.write(BENCH / "README.md", name, text)
+        points.append(point)
+        if point["refused"] or point["ingress_cores"] * 100 > _MOST_PERCENT:
+            break
+    text = _markdown(points, variant, options)
+    print("\n" + text, flush=True)
+    return text
 
 
-def _point(options: argparse.Namespace, calls: int) -> Json:
-    with TemporaryDirectory() as folder, ExitStack() as stack:
+def _step(options: argparse.Namespace, calls: int, variant: str) -> Json:
+    """Take a point, and one more where the first is to be doubted: the better one counts."""
+    points: list[Json] = []
+    while not points or (len(points) < _TRIES and _is_doubtful(points[-1])):
+        points.append(_point(options, calls, variant))
+        table.keep(options.results, "sip-capacity", points[-1])
+        print(_said(points[-1]), flush=True)
+    return min(points, key=lambda point: point["jitter"][1])
+
+
+def _is_doubtful(point: Json) -> bool:
+    """Was it too uneven while the machine was not quiet?"""
+    noisy = point["floor"]["jitter"][1] > _QUIET_MS or point["other_cores"] > table.QUIET_CORES
+    return bool(point["jitter"][1] >= _AIM_MS and noisy)
+
+
+def _is_good(point: Json) -> bool:
+    lost = point["refused"] + point["packets_lost"] + point["bus_frames_lost"]
+    return bool(point["jitter"][1] < _AIM_MS and not lost)
+
+
+# -- a point
+
+
+class _Sut(NamedTuple):
+    ingress: int
+    redis: int
+    sip: str
+    bus: str
+    metrics: str
+
+
+@contextmanager
+def _system(options: argparse.Namespace) -> Iterator[_Sut]:
+    """A fresh Redis, and an ingress on it. Pools are not waited for."""
+    with TemporaryDirectory(prefix="trunkline-bench-") as folder, ExitStack() as stack:
         data = Path(folder)
-        bus = stack.enter_context(redis_server(data, options.load_cpus))
-        phone_side = stack.enter_context(ingress(data, bus[1], options.sut_cpus))
-        found = _measured(options, calls, phone_side, bus)
-    return {
-        "at": time.strftime("%Y-%m-%d"),
-        "n": calls,
-        "talk": options.talk,
-        "load_average": os.getloadavg()[0],
-        **found,
-    }
-
-
-def _measured(
-    options: argparse.Namespace, calls: int, phone_side: tuple[int, str], bus: tuple[int, str]
-) -> Json:
-    command = [
-        sys.executable, str(Path(__file__)), "--role", "phones", "--server", phone_side[1],
-        "--bus", bus[1], "--calls", str(calls), "--duration", str(options.duration),
-        "--sut-cpus", options.sut_cpus,
-    ]  # fmt: skip
-    if options.talk:
-        command.append("--talk")
-    watched = {"ingress": psutil.Process(phone_side[0]), "redis": psutil.Process(bus[0])}
-    used: dict[str, float] = {}
-    with running(command, cpus=options.load_cpus, log=Path(os.devnull)) as process:
-        for said in lines(process, patience_s=120):
-            if said is None:
-                continue
-            if said["event"] in ("open", "closed"):
-                sign = -1 if said["event"] == "open" else 1
-                for name, each in watched.items():
-                    times = each.cpu_times()
-                    used[name] = used.get(name, 0.0) + sign * (times.user + times.system)
-            elif said["event"] == "result":
-                share = 100 / said["window_s"] / calls
-                percents = {f"{name}_percent": cpu * share for name, cpu in used.items()}
-                said.pop("event")
-                return {**percents, **said}
-    raise BenchError("the phones said nothing")
+        bus = data / "bus.sock"
+        command = [
+            str(find_server()), "--port", "0", "--unixsocket", str(bus), "--save", "",
+            "--appendonly", "no", "--dir", folder,
+        ]  # fmt: skip
+        redis = stack.enter_context(running(command, cpus=options.load_cpus, log=data / "bus.log"))
+        _wait_for(bus.exists, "Redis")
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            metrics = f"127.0.0.1:{free.getsockname()[1]}"
+        pid, sip = stack.enter_context(_ingress(data, f"unix://{bus}", metrics, options.sut_cpus))
+        yield _Sut(pid, redis.pid, sip, f"unix://{bus}", f"http://{metrics}/metrics")
 
 
 @contextmanager
-def redis_server(data: Path, cpus: str) -> Iterator[tuple[int, str]]:
-    path = data / "bus.sock"
-    command = [
-        str(find_server()), "--port", "0", "--unixsocket", str(path), "--save", "",
-        "--appendonly", "no", "--dir", str(data),
-    ]  # fmt: skip
-    with running(command, cpus=cpus, log=Path(os.devnull)) as process:
-        for _ in range(100):
-            if path.exists():
-                break
-            time.sleep(0.05)
-        yield process.pid, f"unix://{path}"
-
-
-@contextmanager
-def ingress(data: Path, bus: str, cpus: str) -> Iterator[tuple[int, str]]:
+def _ingress(data: Path, bus: str, metrics: str, cpus: str) -> Iterator[tuple[int, str]]:
     (data / "agents.yaml").write_text(_AGENTS)
     env = {name: value for name, value in os.environ.items() if not name.startswith("TRUNKLINE_")}
     env |= {
@@ -168,6 +158,7 @@ def ingress(data: Path, bus: str, cpus: str) -> Iterator[tuple[int, str]]:
         "TRUNKLINE_AGENTS": str(data / "agents.yaml"),
         "TRUNKLINE_SIP_LISTEN": "udp:127.0.0.1:0",
         "TRUNKLINE_RTP_PORTS": "40000-49999",
+        "TRUNKLINE_METRICS_LISTEN": metrics,
         "TRUNKLINE_MAX_CALLS": "2000",
         "TRUNKLINE_POOL_GRACE_SECONDS": "600",
         "TRUNKLINE_LOG_LEVEL": "error",
@@ -196,212 +187,212 @@ def ingress(data: Path, bus: str, cpus: str) -> Iterator[tuple[int, str]]:
             process.wait()
 
 
-# -- the phones
+def _wait_for(there: Callable[[], bool], what: str) -> None:
+    for _ in range(100):
+        if there():
+            return
+        time.sleep(0.05)
+    raise BenchError(f"{what} did not start")
 
 
-class _Phone:
-    def __init__(self, number: int, server: tuple[str, int]) -> None:
-        self.arrivals: list[float] = []
-        self.sequences: list[int] = []
-        self._listens = False
-        self.line = Line(self._came)
-        self.uac = Uac(server, "capacity", f"phone-{number}", lambda: None)
+def _point(
+    options: argparse.Namespace,
+    calls: int,
+    variant: str,
+    opened: Callable[[_Sut], None] = lambda _: None,
+) -> Json:
+    """Take one. `opened` is called at the beginning of the window.
 
-    def _came(self, packet: Packet) -> None:
-        if self._listens:
-            self.arrivals.append(packet.at)
-            self.sequences.append(packet.sequence)
-        self.line.packets.clear()
-
-    def listen(self) -> None:
-        self._listens = True
-
-    async def call(self) -> bool:
-        await self.uac.open()
-        try:
-            self.line.open(await self.uac.invite(self.line.port))
-        except CallFailedError:
-            return False
-        return True
-
-
-async def _phones(options: argparse.Namespace) -> None:
-    host, _, port = options.server.rpartition(":")
-    phones = [_Phone(number, (host, int(port))) for number in range(int(options.calls))]
-    redis = Redis.from_url(options.bus)
-    voice = secrets.token_bytes(FRAME)  # the content costs the ingress nothing more or less
-    talking: list[_Phone] = []
-    clock = Clock(lambda: [each.line.send(voice) for each in talking] and None)
-    ticking = asyncio.create_task(clock.run())
-    refused = 0
-    for phone in phones:
-        if await phone.call():
-            talking.append(phone)
-        else:
-            refused += 1
-        await asyncio.sleep(0.01)
-    calls = [CallId(name.decode()) for name in await redis.zrange(topics.LIVE, 0, -1)]
-    agent = asyncio.create_task(_talk(redis, calls)) if options.talk else None
-    await asyncio.sleep(_SETTLE_S)
-    before = {call: await _last(redis, call) for call in calls}
-    for phone in talking:
-        phone.listen()
-    clock.lags_ms.clear()
-    began = time.monotonic()
-    _tell("open")
-    await asyncio.sleep(options.duration)
-    window = time.monotonic() - began
-    _tell("closed")
-    after = {call: await _last(redis, call) for call in calls}
-    lags = sorted(clock.lags_ms)
-    result = _timed([(phone.arrivals, phone.sequences) for phone in talking])
-    expected = window * 50
-    missing = sum(max(0.0, expected - 2 - (after[call] - before[call])) for call in calls)
-    floor = _floor_of(talking, options)
-    ticking.cancel()
-    if agent is not None:
-        agent.cancel()
-    _tell(
-        "result", window_s=window, refused=refused, calls=len(talking), **result,
-        bus_frames_missing=round(missing), floor=floor,
-        phones_lag_p99_ms=lags[int(0.99 * len(lags))] if lags else None,
-    )  # fmt: skip
-
-
-async def _talk(redis: Redis, calls: list[CallId]) -> None:
-    """Every agent speaks without end, 200 ms at a time, at the speed of playback."""
-    offset = 0
-    due = time.monotonic()
-    voice = secrets.token_bytes(FRAME * _CHUNK_FRAMES)
-    while True:
-        chunk = OutChunk(ReplyId("0.0"), 0, offset, Codec.PCMU, voice, last=False)
-        pipe = redis.pipeline(transaction=False)
-        for call in calls:
-            pipe.xadd(topics.audio_out(call), {OUT_FIELD: encode_chunk(chunk)}, maxlen=200)
-        await pipe.execute()
-        offset += len(voice)
-        due += 0.02 * _CHUNK_FRAMES
-        await asyncio.sleep(max(0.0, due - time.monotonic()))
-
-
-async def _last(redis: Redis, call: CallId) -> int:
-    """The number of the last frame of the caller that the bus has."""
-    entries: Any = await redis.xrevrange(topics.audio_in(call), count=1)
-    return decode_frame(entries[0][0], entries[0][1][b"f"]).seq if entries else 0
-
-
-def _timed(streams: list[tuple[list[float], list[int]]]) -> Json:
-    """How evenly packets came: deviation of each interval from 20 ms; and gaps in the numbers."""
-    deviations: list[float] = []
-    lost = 0
-    for arrivals, sequences in streams:
-        deviations += [abs((b - a) * 1000 - 20) for a, b in pairwise(arrivals)]
-        lost += sum((b - a - 1) & 0xFFFF for a, b in pairwise(sequences))
-    if not deviations:
-        raise BenchError("no audio came from the ingress")
+    Raises:
+        BenchError: something did not run as it must.
+    """
+    load_average = os.getloadavg()[0]
+    before = floor(calls, _FLOOR_S, options.sut_cpus)
+    with _system(options) as sut:
+        found = _measured(options, calls, variant, sut, opened)
+    after = floor(calls, _FLOOR_S, options.sut_cpus)
+    quieter = min(before, after, key=lambda each: each.jitter[1])
+    if variant == "both" and found["spoken"] < 0.95:
+        raise BenchError(f"{calls} calls: of what the agents said {found['spoken']:.0%} was heard")
     return {
-        "packets": sum(len(arrivals) for arrivals, _ in streams),
-        "lost": lost,
-        "jitter_p50_ms": quantile(deviations, 0.5),
-        "jitter_p99_ms": quantile(deviations, 0.99),
-        "jitter_p999_ms": quantile(deviations, 0.999),
+        "at": time.strftime("%Y-%m-%d"),
+        "n": calls,
+        "variant": variant,
+        "python": platform.python_version(),
+        "load_average": load_average,
+        **found,
+        "floor": quieter._asdict(),
     }
 
 
-def _floor_of(phones: list[_Phone], options: argparse.Namespace) -> Json:
-    """The same phones, hearing a loop that only sends, from where the ingress is."""
-    listeners = [socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in phones]
-    arrivals: list[list[float]] = [[] for _ in listeners]
-    for each in listeners:
-        each.bind(("127.0.0.1", 0))
-        each.setblocking(False)
-        each.setsockopt(socket.SOL_SOCKET, 35, 1)  # SO_TIMESTAMPNS
-    named = ",".join(str(each.getsockname()[1]) for each in listeners)
-    command = [sys.executable, str(Path(__file__)), "--role", "floor", "--ports", named]
-    done = subprocess.run(
-        pinned([*command, "--duration", "4"], options.sut_cpus),
-        check=False, capture_output=True, timeout=60,
-    )  # fmt: skip
-    for each, times in zip(listeners, arrivals, strict=True):
-        while True:
+def _measured(
+    options: argparse.Namespace,
+    calls: int,
+    variant: str,
+    sut: _Sut,
+    opened: Callable[[_Sut], None],
+) -> Json:
+    command = [
+        sys.executable, str(_BENCH / "capacity_phones.py"), "--server", sut.sip, "--bus", sut.bus,
+        "--calls", str(calls), "--duration", str(options.duration),
+        *(["--speak"] if variant == "both" else []),
+    ]  # fmt: skip
+    with TemporaryDirectory(prefix="trunkline-phones-") as folder:
+        log = Path(folder, "phones.log")
+        with running(command, cpus=options.load_cpus, log=log, talk=True) as process:
             try:
-                _, ancillary, _, _ = each.recvmsg(2048, 64)
-            except BlockingIOError:
-                break
-            seconds = int.from_bytes(ancillary[0][2][:8], sys.byteorder)
-            nanoseconds = int.from_bytes(ancillary[0][2][8:16], sys.byteorder)
-            times.append(seconds + nanoseconds / 1e9)
-        each.close()
-    if done.returncode or not any(arrivals):
-        return {}
-    found = [abs((b - a) * 1000 - 20) for times in arrivals for a, b in pairwise(times)]
-    return {"jitter_p50_ms": quantile(found, 0.5), "jitter_p99_ms": quantile(found, 0.99)}
+                return _window(sut, calls, process, opened)
+            except BenchError as error:
+                raise BenchError(f"{error}\n{log.read_text()[-1000:]}") from None
 
 
-def _floor(ports: list[int], duration: float) -> None:
-    """Send a packet to each port every 20 ms, and nothing else."""
-    out = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-    payload = bytes(FRAME + 12)
-    targets = [("127.0.0.1", port) for port in ports]
-    due = time.monotonic()
-    end = due + duration
-    while due < end:
-        time.sleep(max(0.0, due - time.monotonic()))
-        for target in targets:
-            out.sendto(payload, target)
-        due += 0.02
+def _window(
+    sut: _Sut, calls: int, phones: subprocess.Popen[bytes], opened: Callable[[_Sut], None]
+) -> Json:
+    """Follow the phones, and account for the window."""
+    watched = {
+        "ingress": psutil.Process(sut.ingress),
+        "redis": psutil.Process(sut.redis),
+        "phones": psutil.Process(phones.pid),
+    }
+    found: Json = {}
+    for said in lines(phones, patience_s=120):
+        if said is None:
+            continue
+        match said.pop("event"):
+            case "ready":
+                lags = _lags(sut.metrics)
+                opened(sut)
+                busy, used = _busy_s(), {name: each.cpu_times() for name, each in watched.items()}
+                assert phones.stdin is not None
+                phones.stdin.write(b"\n")
+                phones.stdin.flush()
+            case "done":
+                window = said["window_s"]
+                rest = _busy_s() - busy
+                for name, each in watched.items():
+                    times = each.cpu_times()
+                    spent = (times.user - used[name].user, times.system - used[name].system)
+                    found[f"{name}_user_percent"] = spent[0] / window / calls * 100
+                    found[f"{name}_system_percent"] = spent[1] / window / calls * 100
+                    found[f"{name}_cores"] = sum(spent) / window
+                    rest -= sum(spent)
+                found["other_cores"] = max(0.0, rest) / window
+                found["rss_mb"] = watched["ingress"].memory_info().rss / 2**20
+                found["ticks_late"] = _late(lags, _lags(sut.metrics))
+                found |= said
+            case "result":
+                return found | said
+    raise BenchError("the phones said nothing")
 
 
-def _tell(event: str, **facts: Any) -> None:
-    print(json.dumps({"event": event, **facts}), flush=True)
+def _busy_s() -> float:
+    """What all CPUs of this machine have done so far, s."""
+    times = psutil.cpu_times()
+    return float(times.user + times.nice + times.system + times.irq + times.softirq)
+
+
+def _lags(url: str) -> dict[float, float]:
+    """How many ticks came at most so late (s), by the ingress's own account."""
+    with urllib.request.urlopen(url, timeout=10) as answer:
+        text = answer.read().decode()
+    counts = {}
+    for line in text.splitlines():
+        name, _, count = line.rpartition(" ")
+        if name.startswith(f'{_LAG}_bucket{{le="'):
+            counts[float(name.split('"')[1])] = float(count)
+    return counts
+
+
+def _late(before: dict[float, float], after: dict[float, float]) -> dict[str, float]:
+    """The share of the window's ticks that began later than so many ms."""
+    ticks = after[float("inf")] - before[float("inf")]
+    return {
+        f"{lag * 1000:g}": 1 - (after[lag] - before[lag]) / ticks
+        for lag in (0.0005, 0.001, 0.002, 0.005)
+    }
+
+
+# -- where the CPU goes
+
+
+def _profile(options: argparse.Namespace, calls: int, variant: str) -> None:
+    """Take one point with py-spy beside the ingress, and print its top functions."""
+    spies: list[profiling.Spy] = []
+    with TemporaryDirectory(prefix="trunkline-profile-") as folder:
+        raw = Path(folder, "sip")
+        point = _point(
+            options, calls, variant,
+            lambda sut: spies.append(
+                profiling.spy(Path(sys.executable), sut.ingress, options.duration, raw)
+            ),
+        )  # fmt: skip
+        for spy in spies:
+            profiling.wait(spy)
+        print(_said(point))
+        print(profiling.summary(raw.read_text()))
 
 
 # -- what came of it
 
 
+def _percent(point: Json, name: str) -> float:
+    user, system = point[f"{name}_user_percent"], point[f"{name}_system_percent"]
+    return float(user + system)
+
+
 def _said(point: Json) -> str:
-    floor = point["floor"].get("jitter_p99_ms")
+    jitter, least = point["jitter"], point["floor"]["jitter"]
     return (
-        f"{point['n']:>4} calls: ingress {point['ingress_percent']:.2f} % of a core a call, "
-        f"redis {point['redis_percent']:.2f} %; send jitter p50 {point['jitter_p50_ms']:.2f}, "
-        f"p99 {point['jitter_p99_ms']:.2f}, p99.9 {point['jitter_p999_ms']:.2f} ms "
-        f"(floor p99 {floor if floor is None else round(floor, 2)}); lost {point['lost']}, "
-        f"missing on the bus {point['bus_frames_missing']}; phones late p99 "
-        f"{point['phones_lag_p99_ms']:.1f} ms"
+        f"{point['n']:>4} calls, {_VARIANTS[point['variant']]}: "
+        f"ingress {_percent(point, 'ingress'):.3f} % of a core a call "
+        f"({point['ingress_cores']:.2f} cores), Redis {_percent(point, 'redis'):.3f}; "
+        f"send jitter p50 {jitter[0]:.3f}, p99 {jitter[1]:.2f}, p99.9 {jitter[2]:.2f} ms "
+        f"(floor p99 {least[1]:.2f}); ticks over 1 ms late {point['ticks_late']['1']:.1%}; "
+        f"lost {point['packets_lost']} packets, {point['bus_frames_lost']} frames; "
+        f"others {point['other_cores']:.2f} cores; "
+        f"phones late p99 {point['phones_lag_p99_ms']:.1f} ms"
     )
 
 
-def _markdown(points: list[Json], options: argparse.Namespace) -> str:
+def _markdown(points: list[Json], variant: str, options: argparse.Namespace) -> str:
+    def three(values: list[float]) -> str:
+        return " / ".join(f"{value:.2f}" for value in values[:3])
+
     rows = [
         [
             str(point["n"]),
-            f"{point['ingress_percent']:.2f} %",
-            f"{point['redis_percent']:.2f} %",
-            f"{point['jitter_p50_ms']:.2f} / {point['jitter_p99_ms']:.2f} / "
-            f"{point['jitter_p999_ms']:.2f}",
-            f"{point['floor'].get('jitter_p99_ms', float('nan')):.2f}",
-            str(point["lost"]),
-            str(point["bus_frames_missing"]),
+            f"{_percent(point, 'ingress'):.2f} % ({point['ingress_user_percent']:.2f} + "
+            f"{point['ingress_system_percent']:.2f})",
+            f"{_percent(point, 'redis'):.3f} %",
+            three(point["jitter"]),
+            three(point["floor"]["jitter"]),
+            f"{point['jitter'][1] / point['floor']['jitter'][1]:.1f}",
+            three(point["lag"]),
+            f"{point['ticks_late']['1']:.1%}",
+            f"{point['packets_lost']} / {point['bus_frames_lost']}",
+            f"{point['other_cores']:.2f}",
         ]
         for point in points
     ]
     head = [
-        "calls", "ingress, of a core per call", "Redis, of a core per call",
-        "send jitter, ms, p50 / p99 / p99.9", "floor p99, ms", "packets lost",
-        "frames missing on the bus",
+        "calls", "ingress, of a core a call (user + system)", "Redis, of a core a call",
+        "send jitter, ms, p50 / p99 / p99.9", "the floor's", "p99, times the floor's",
+        "behind the grid, ms", "ticks over 1 ms late", "packets / bus frames lost", "others, cores",
     ]  # fmt: skip
-    good = [p["n"] for p in points if p["jitter_p99_ms"] < _AIM_MS and not p["lost"]]
-    cheap = min(point["ingress_percent"] for point in points)
-    came = f"**{max(good)} calls** at a p99 below {_AIM_MS:g} ms" if good else "none of the steps"
-    missed = "met" if cheap <= _AIM_PERCENT else f"missed by {cheap - _AIM_PERCENT:.2f}"
-    command = "bench/sip_capacity.py" + (" --talk" if options.talk else "")
+    good = [point["n"] for point in points if _is_good(point)]
+    came = f"**{max(good)} calls** at a p99 below {_AIM_MS:g} ms" if good else "**none** of them"
+    cost = max(_percent(point, "ingress") for point in points)
+    loads = [point["load_average"] for point in points]
     setting = (
-        f"{points[0]['at']}, `{command} --sut-cpus {options.sut_cpus} --load-cpus "
-        f"{options.load_cpus}`, windows of {options.duration:g} s; load average "
-        f"{max(point['load_average'] for point in points):.1f} at most."
+        f"{_VARIANTS[variant].capitalize()}. {points[0]['at']}, Python {points[0]['python']}; "
+        f"`bench/sip_capacity.py --sut-cpus {options.sut_cpus} --load-cpus {options.load_cpus}`; "
+        f"a window of {options.duration:g} s a step; load average before a step "
+        f"{min(loads):.1f} to {max(loads):.1f}."
     )
-    said = f"{came}; {cheap:.2f} % of a core a call at best (aim {_AIM_PERCENT} %: {missed})."
-    return "\n\n".join([setting, table.markdown_table(head, rows), said])
+    dearest = "below" if cost <= _AIM_PERCENT else "above"
+    end = f"{came}; at most {cost:.2f} % of a core a call, {dearest} the aim of {_AIM_PERCENT} %."
+    return "\n\n".join([setting, table.markdown_table(head, rows), end])
 
 
 if __name__ == "__main__":

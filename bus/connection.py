@@ -5,6 +5,9 @@ a pipelined write. So it is off, and TCP itself ends a connection whose peer is 
 where we wait, TCP_USER_TIMEOUT where we have sent. A server that is there and does not answer is
 waited for; whoever cannot wait has a patience of its own (legs/engine.py).
 
+Commands are packed by hiredis, as redis-py does on connections that block; on those that do not it
+packs them itself, which takes five times as long: a read of 200 streams 250 us instead of 60.
+
 uvloop raises RuntimeError when it writes to a transport that the peer has closed, which redis-py
 does not know as a lost connection, so neither retries nor reconnects. And a server that takes no
 writes (its disk is full, it has become a replica) is as good as away: what is told as an error of
@@ -25,10 +28,12 @@ from redis.asyncio.connection import (
 )
 from redis.asyncio.retry import Retry
 from redis.backoff import ExponentialBackoff
+from redis.connection import HiredisRespSerializer
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import ReadOnlyError, ResponseError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
+_PACKER: Final = HiredisRespSerializer()
 _CONNECT_S: Final = 5.0
 _RETRIES: Final = 12
 _BACKOFF: Final = {"cap": 1.0, "base": 0.02}
@@ -42,6 +47,10 @@ _NO_WRITES: Final = ("MISCONF", "NOREPLICAS", "CLUSTERDOWN", "MASTERDOWN")
 
 class _Sturdy:
     """Tells a closed transport, and a server that takes no writes, as a lost connection."""
+
+    def pack_command(self, *args: Any) -> list[bytes]:
+        packed: list[bytes] = _PACKER.pack(*args)
+        return packed
 
     async def read_response(self, *args: Any, **kwargs: Any) -> Any:
         try:

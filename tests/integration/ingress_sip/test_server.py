@@ -63,6 +63,21 @@ async def test_a_call_from_invite_to_bye(
     assert server.calls == 0
 
 
+async def test_all_live_calls_keep_giving_signs_of_life(
+    server: SipServer, session: BusSession, new_phone: NewPhone, eventually: Eventually[Any]
+) -> None:
+    for _ in range(3):
+        assert (await (await new_phone(server)).dial()).status == 200
+    begun = await session.presence.live_calls()
+    assert len(begun) == 3
+
+    async def all_seen_again() -> bool:
+        seen = await session.presence.live_calls()
+        return all(seen[call] > at for call, at in begun.items())
+
+    await eventually(all_seen_again)
+
+
 @pytest.mark.parametrize(
     ("number", "codecs", "status"), [("300", "0", 404), ("100", "18", 488), ("100", "bad", 488)]
 )
