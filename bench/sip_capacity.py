@@ -134,22 +134,30 @@ def _system(options: argparse.Namespace) -> Iterator[_Sut]:
     """A fresh Redis, and an ingress on it. Pools are not waited for."""
     with TemporaryDirectory(prefix="trunkline-bench-") as folder, ExitStack() as stack:
         data = Path(folder)
-        bus = data / "bus.sock"
-        command = [
-            str(find_server()), "--port", "0", "--unixsocket", str(bus), "--save", "",
-            "--appendonly", "no", "--dir", folder,
-        ]  # fmt: skip
-        redis = stack.enter_context(running(command, cpus=options.load_cpus, log=data / "bus.log"))
-        _wait_for(bus.exists, "Redis")
+        redis, bus = stack.enter_context(redis_server(data, options.load_cpus))
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             metrics = f"127.0.0.1:{free.getsockname()[1]}"
-        pid, sip = stack.enter_context(_ingress(data, f"unix://{bus}", metrics, options.sut_cpus))
-        yield _Sut(pid, redis.pid, sip, f"unix://{bus}", f"http://{metrics}/metrics")
+        pid, sip = stack.enter_context(ingress(data, bus, options.sut_cpus, metrics))
+        yield _Sut(pid, redis, sip, bus, f"http://{metrics}/metrics")
 
 
 @contextmanager
-def _ingress(data: Path, bus: str, metrics: str, cpus: str) -> Iterator[tuple[int, str]]:
+def redis_server(data: Path, cpus: str) -> Iterator[tuple[int, str]]:
+    """Run a fresh Redis on a socket in `data`: its pid and its URL."""
+    bus = data / "bus.sock"
+    command = [
+        str(find_server()), "--port", "0", "--unixsocket", str(bus), "--save", "",
+        "--appendonly", "no", "--dir", str(data),
+    ]  # fmt: skip
+    with running(command, cpus=cpus, log=data / "bus.log") as redis:
+        _wait_for(bus.exists, "Redis")
+        yield redis.pid, f"unix://{bus}"
+
+
+@contextmanager
+def ingress(data: Path, bus: str, cpus: str, metrics: str = "") -> Iterator[tuple[int, str]]:
+    """Run `trunkline sip` on a bus: its pid, and the address where it takes calls by UDP."""
     (data / "agents.yaml").write_text(_AGENTS)
     env = {name: value for name, value in os.environ.items() if not name.startswith("TRUNKLINE_")}
     env |= {
@@ -158,7 +166,7 @@ def _ingress(data: Path, bus: str, metrics: str, cpus: str) -> Iterator[tuple[in
         "TRUNKLINE_AGENTS": str(data / "agents.yaml"),
         "TRUNKLINE_SIP_LISTEN": "udp:127.0.0.1:0",
         "TRUNKLINE_RTP_PORTS": "40000-49999",
-        "TRUNKLINE_METRICS_LISTEN": metrics,
+        **({"TRUNKLINE_METRICS_LISTEN": metrics} if metrics else {}),
         "TRUNKLINE_MAX_CALLS": "2000",
         "TRUNKLINE_POOL_GRACE_SECONDS": "600",
         "TRUNKLINE_LOG_LEVEL": "error",
