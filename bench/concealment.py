@@ -19,11 +19,9 @@ from typing import Any, Final, NamedTuple, Protocol
 
 import numpy as np
 
-from ingress_sip.rtp.jitter import Ahead
 from ingress_sip.rtp.packet import RtpPacket, build
 from ingress_sip.rtp.parameters import MediaParameters
-from ingress_sip.rtp.plc import Concealer
-from ingress_sip.rtp.receiver import Heard, RtpReceiver
+from ingress_sip.rtp.receiver import RtpReceiver
 from media.encoding import Encoding
 from media.frames import (
     FRAME_BYTES,
@@ -34,6 +32,9 @@ from media.frames import (
     to_samples,
 )
 from media.g711 import pcm_to_ulaw, ulaw_to_pcm
+from media.listening.jitter import Ahead
+from media.listening.listener import Heard
+from media.listening.plc import Concealer
 from media.wav import read_mono
 
 try:

@@ -13,9 +13,9 @@ from collections.abc import Callable
 from statistics import fmean
 from typing import Final, NamedTuple
 
-from ingress_sip.rtp.jitter import Frame, JitterBuffer
 from ingress_sip.rtp.packet import RtpPacket
 from media.frames import FRAME_BYTES, FRAME_MS, FRAME_SAMPLES, SAMPLE_BYTES
+from media.listening.jitter import Frame, JitterBuffer
 
 _PACKETS: Final = 60_000 // FRAME_MS
 _LEARNT: Final = 250  # packets after which holding is measured

@@ -10,7 +10,6 @@ from calls.events import CallStarted, MediaQuality
 from calls.ids import ReplyId
 from calls.transfer import TransferMode
 from ingress_sip.agreement import media_parameters
-from ingress_sip.rtp.receiver import Heard as HeardKind
 from ingress_sip.sdp.direction import Direction
 from ingress_sip.sdp.offer_answer import LocalMedia, Negotiated, Offer, answer, offer
 from ingress_sip.sdp.session import SdpError
@@ -19,6 +18,7 @@ from ingress_sip.stream import MediaStream
 from ingress_sip.trunking.lines import Line
 from legs.leg import Heard, Key, Leg
 from media.frames import Codec
+from media.listening.listener import Heard as HeardKind
 
 _SILENT: Final = Heard(Codec.PCMU.silence(), concealed=False)
 

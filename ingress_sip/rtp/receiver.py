@@ -3,24 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from enum import Enum, auto
 from typing import Final, NamedTuple
 
-from ingress_sip.rtp.jitter import Frame, JitterBuffer, JitterCounters, Missing
 from ingress_sip.rtp.keys import Keys
 from ingress_sip.rtp.packet import RtpError, RtpPacket, parse
 from ingress_sip.rtp.parameters import MediaParameters
-from ingress_sip.rtp.plc import Concealer
-from ingress_sip.rtp.quality import OF_CODEC, burst_ratio, mean_opinion_score, r_factor
 from ingress_sip.rtp.reception import Reception
 from ingress_sip.rtp.rtcp_session import PeerView
 from ingress_sip.rtp.source import Address, SourceLock
 from ingress_sip.rtp.telephone_event import Digit
 from media.codec import Decoder, PayloadError
 from media.encoding import Encoding
-from media.frames import FRAME_MS, SILENCE, Codec
+from media.frames import Codec
 from media.g711 import pcm_to_ulaw
-from media.vad import EnergyVad
+from media.listening.jitter import JitterCounters
+from media.listening.listener import Heard, Listener
 
 COMFORT_NOISE: Final = 13
 """Static payload type of comfort noise at 8 kHz (RFC 3389): a sign of silence, never played.
@@ -30,14 +27,6 @@ for it.
 """
 
 _ULAW_SILENCE: Final = Codec.PCMU.silence()
-
-
-class Heard(Enum):
-    """Where a frame's sound comes from."""
-
-    RECEIVED = auto()
-    CONCEALED = auto()
-    SILENCE = auto()
 
 
 class HeardFrame(NamedTuple):
@@ -108,11 +97,8 @@ class RtpReceiver:
         self._event_clocks: Mapping[int, int] = {}
         self._learn(parameters)
         self._lock = SourceLock(parameters.remote, signalling)
-        self._vad = EnergyVad()
-        self._jitter = JitterBuffer(quiet=self._is_quiet)
-        self._concealer = Concealer()
+        self._listener = Listener()
         self._keys = Keys(tones=tone_detection)
-        self._silent = True
 
     @property
     def source(self) -> Address | None:
@@ -152,7 +138,7 @@ class RtpReceiver:
                 return ()
             self._coding = coding
             try:
-                self._jitter.push(packet, arrival_ms, coding.decoder, coding.clock_rate)
+                self._listener.push(packet, arrival_ms, coding.decoder, coding.clock_rate)
             except PayloadError as error:
                 raise RtpError(str(error)) from error
             return ()
@@ -162,51 +148,29 @@ class RtpReceiver:
             return ()
         if not self._admits(packet, source, arrival_ms, None, proven=proven):
             return ()
-        self._jitter.skip(packet)
+        self._listener.skip(packet)
         if event_clock is None:
             return ()
         return self._keys.event(packet, event_clock, arrival_ms)
 
     def tick(self, now_ms: float) -> HeardFrame:
         """The next 20 ms of the caller; to be called at every tick of the call."""
-        pcm, kind = self._next(now_ms)
+        pcm, kind = self._listener.tick(now_ms)
         ulaw = _ULAW_SILENCE if kind is Heard.SILENCE else pcm_to_ulaw(pcm)
         return HeardFrame(ulaw, pcm, kind, self._keys.tick(now_ms, pcm))
 
-    def _next(self, now_ms: float) -> tuple[bytes, Heard]:
-        slot = self._jitter.pop(now_ms)
-        if isinstance(slot, Frame):
-            self._silent = False
-            self._vad.is_speech(slot.pcm)  # learns the noise floor
-            return self._concealer.receive(slot.pcm, spliced=slot.spliced), Heard.RECEIVED
-        if isinstance(slot, Missing):
-            return self._concealer.conceal(self._jitter.ahead()), Heard.CONCEALED
-        if not self._silent:
-            self._silent = True
-            self._concealer.reset()
-        return SILENCE, Heard.SILENCE
-
     def quality(self, network_ms: float = 0.0) -> StreamQuality:
         """The figures so far; `network_ms` is the one-way delay if RTCP has told it."""
-        packets = self._jitter.counters
-        unplayed = packets.lost + packets.late + packets.overflow
-        sent = packets.received - packets.duplicate - packets.rejected + packets.lost
-        loss = unplayed / sent if sent > 0 else 0.0
-        delay_ms = self._jitter.target_ms
-        r = r_factor(
-            loss=loss,
-            one_way_ms=network_ms + delay_ms + FRAME_MS,
-            burst_ratio=burst_ratio(lost=packets.lost, bursts=packets.bursts, expected=sent),
-            codec=OF_CODEC[self._coding.encoding if self._coding else Encoding.PCMU],
-        )
+        encoding = self._coding.encoding if self._coding else None
+        opinion = self._listener.opinion(encoding or Encoding.PCMU, network_ms)
         return StreamQuality(
-            packets=packets,
-            loss=loss,
+            packets=self._listener.counters,
+            loss=opinion.loss,
             jitter_ms=self.reception.jitter_ms if self.reception else 0.0,
-            delay_ms=delay_ms,
-            r_factor=r,
-            mos=mean_opinion_score(r),
-            codec=self._coding.encoding.value if self._coding else "",
+            delay_ms=self._listener.target_ms,
+            r_factor=opinion.r_factor,
+            mos=opinion.mos,
+            codec=encoding.value if encoding else "",
         )
 
     def _learn(self, parameters: MediaParameters) -> None:
@@ -253,7 +217,4 @@ class RtpReceiver:
         stream = self.reception
         if source == self._lock.address and stream is not None and stream.ssrc == packet.ssrc:
             stream.push(packet, arrival_ms, None)
-            self._jitter.skip(packet)
-
-    def _is_quiet(self, pcm: bytes) -> bool:
-        return not self._vad.is_speech(pcm)
+            self._listener.skip(packet)

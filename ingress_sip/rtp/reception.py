@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from ingress_sip.rtp.packet import RtpPacket
 from ingress_sip.rtp.rtcp import Report, ReportBlock, middle_ntp
-from ingress_sip.rtp.sequence import Arrival, SequenceCounter, timestamp_delta
 from media.frames import SAMPLE_RATE
+from media.listening.sequence import Arrival, SequenceCounter, timestamp_delta
 
 
 class Reception:

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 from ingress_sip.rtp import telephone_event
 from ingress_sip.rtp.packet import RtpPacket, build
-from ingress_sip.rtp.sequence import SEQUENCES, TIMESTAMPS
 from media.frames import FRAME_SAMPLES, SAMPLE_RATE
+from media.listening.sequence import SEQUENCES, TIMESTAMPS
 
 
 class RtpSender:

@@ -26,7 +26,7 @@ from enum import IntEnum
 from typing import Final
 
 from ingress_sip.rtp.packet import RtpPacket
-from ingress_sip.rtp.sequence import MAX_DROPOUT, sequence_delta
+from media.listening.sequence import MAX_DROPOUT, sequence_delta
 
 SILENT_MS: Final = 2000.0
 STRANGER_WAITS_MS: Final = 500.0

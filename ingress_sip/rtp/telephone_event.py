@@ -16,9 +16,9 @@ from collections.abc import Iterator
 from typing import Final, NamedTuple
 
 from ingress_sip.rtp.packet import RtpError, RtpPacket
-from ingress_sip.rtp.sequence import TIMESTAMPS, timestamp_delta
 from media.dtmf import DIGITS, event_code
 from media.frames import FRAME_MS, SAMPLE_RATE
+from media.listening.sequence import TIMESTAMPS, timestamp_delta
 
 END_PACKETS: Final = 3
 """The last packet is sent this often in all (RFC 4733 section 2.5.1.4)."""

@@ -10,13 +10,14 @@ from hypothesis import strategies as st
 
 from ingress_sip.rtp.packet import RtpError, RtpPacket, build
 from ingress_sip.rtp.parameters import MediaParameters
-from ingress_sip.rtp.receiver import Heard, HeardFrame, RtpReceiver
+from ingress_sip.rtp.receiver import HeardFrame, RtpReceiver
 from ingress_sip.rtp.sender import RtpSender
 from ingress_sip.rtp.telephone_event import Digit
 from media.correlate import find
 from media.encoding import Encoding
 from media.frames import FRAME_BYTES, to_pcm, to_samples
 from media.g711 import pcm_to_ulaw
+from media.listening.listener import Heard
 
 PEER = ("192.0.2.1", 4000)
 STRANGER = ("203.0.113.9", 4000)

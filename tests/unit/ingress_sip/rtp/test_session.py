@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from ingress_sip.rtp import rtcp
 from ingress_sip.rtp.packet import RtpError, RtpPacket, build, parse
 from ingress_sip.rtp.parameters import EventFormat, MediaParameters
-from ingress_sip.rtp.receiver import Heard, HeardFrame
+from ingress_sip.rtp.receiver import HeardFrame
 from ingress_sip.rtp.session import Identity, RtpSession
 from ingress_sip.rtp.source import Address
 from ingress_sip.rtp.telephone_event import Digit
@@ -23,6 +23,7 @@ from media.dtmf import dial
 from media.encoding import Encoding
 from media.frames import to_pcm, to_samples
 from media.g711 import pcm_to_ulaw
+from media.listening.listener import Heard
 
 ALICE, BOB, MALLORY = ("192.0.2.1", 4000), ("192.0.2.2", 5000), ("203.0.113.9", 6000)
 EVENTS = 101

@@ -2,14 +2,14 @@ from __future__ import annotations
 
 import pytest
 
-from ingress_sip.rtp.quality import (
+from media.encoding import Encoding
+from media.listening.quality import (
     G711_WITHOUT_PLC,
     OF_CODEC,
     burst_ratio,
     mean_opinion_score,
     r_factor,
 )
-from media.encoding import Encoding
 
 
 def test_a_perfect_call_has_the_default_rating() -> None:

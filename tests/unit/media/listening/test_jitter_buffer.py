@@ -13,10 +13,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ingress_sip.rtp.delay import DelayEstimator
-from ingress_sip.rtp.jitter import CAPACITY, Frame, JitterBuffer, Missing, Nothing, Slot
 from ingress_sip.rtp.packet import RtpPacket
 from media.codec import PayloadError
+from media.listening.delay import DelayEstimator
+from media.listening.jitter import CAPACITY, Frame, JitterBuffer, Missing, Nothing, Slot
 
 Arrival = tuple[float, RtpPacket]
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ingress_sip.rtp.sequence import (
+from media.listening.sequence import (
     MAX_DROPOUT,
     Arrival,
     SequenceCounter,

@@ -20,11 +20,11 @@ from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Final, NamedTuple
 
-from ingress_sip.rtp.delay import DelayEstimator
-from ingress_sip.rtp.packet import RtpPacket
-from ingress_sip.rtp.timeline import Timeline
 from media.codec import Decoder, PayloadError
 from media.frames import FRAME_BYTES, FRAME_MS, FRAME_SAMPLES, SAMPLE_BYTES, SAMPLE_RATE, Codec
+from media.listening.delay import DelayEstimator
+from media.listening.packet import Packet
+from media.listening.timeline import Timeline
 
 CAPACITY: Final = SAMPLE_RATE
 """Samples kept at most; what exceeds it is dropped from the front. A stall of our own fits in."""
@@ -166,7 +166,7 @@ class JitterBuffer:
 
     def push(
         self,
-        packet: RtpPacket,
+        packet: Packet,
         arrival_ms: float,
         decoder: Decoder,
         clock_rate: int = SAMPLE_RATE,
@@ -196,7 +196,7 @@ class JitterBuffer:
             return
         self._insert(_Segment(number, place.start, end, packet.payload, decoder))
 
-    def skip(self, packet: RtpPacket) -> None:
+    def skip(self, packet: Packet) -> None:
         """Take a packet of the same source without audio (telephone event, comfort noise).
 
         Its number is not missing then, and the gap it leaves in the audio is a pause.
@@ -235,7 +235,7 @@ class JitterBuffer:
         pcm = pcm[first : first + _AHEAD_SAMPLES * SAMPLE_BYTES]
         return Ahead(gap, pcm) if pcm else None
 
-    def _number(self, packet: RtpPacket) -> int | None:
+    def _number(self, packet: Packet) -> int | None:
         number = self._timeline.number(packet)
         if number is None:
             self.counters.rejected += 1

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from ingress_sip.rtp.jitter import Ahead
-from ingress_sip.rtp.pitch import pitch_period
-from ingress_sip.rtp.plc import Concealer
 from media.frames import FRAME_BYTES, SILENCE, to_pcm, to_samples
+from media.listening.jitter import Ahead
+from media.listening.pitch import pitch_period
+from media.listening.plc import Concealer
 from media.wav import read_mono
 
 GOLDEN = Path(__file__).parents[3] / "golden" / "audio"

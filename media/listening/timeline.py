@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple
 
-from ingress_sip.rtp.packet import RtpPacket
-from ingress_sip.rtp.sequence import Arrival, SequenceCounter, timestamp_delta
 from media.frames import SAMPLE_RATE
+from media.listening.packet import Packet
+from media.listening.sequence import Arrival, SequenceCounter, timestamp_delta
 
 BREAK_MS: Final = 400.0
 """A transit that changes by more from one packet to the next means that the timestamps jumped."""
@@ -47,7 +47,7 @@ class Timeline:
         self._start = 0
         self._transit_ms = 0.0
 
-    def number(self, packet: RtpPacket) -> int | None:
+    def number(self, packet: Packet) -> int | None:
         """The packet's number, repeated for a duplicate; None if it is not to be used."""
         if packet.ssrc != self._ssrc:
             self._ssrc = packet.ssrc
@@ -64,7 +64,7 @@ class Timeline:
         return self._offset + self._counter.extend(packet.sequence)
 
     def place(
-        self, packet: RtpPacket, number: int, arrival_ms: float, samples: int, clock_rate: int
+        self, packet: Packet, number: int, arrival_ms: float, samples: int, clock_rate: int
     ) -> Place | None:
         """Where a numbered packet's audio stands, `samples` long; None if its timestamp, which
         counts at `clock_rate` Hz, contradicts that.

@@ -17,8 +17,6 @@ from typing import Final
 
 import numpy as np
 
-from ingress_sip.rtp.jitter import Ahead
-from ingress_sip.rtp.pitch import LEAST_PAST, LONGEST, TEMPLATE, Floats, continued
 from media.frames import (
     FRAME_BYTES,
     FRAME_SAMPLES,
@@ -28,6 +26,8 @@ from media.frames import (
     to_pcm,
     to_samples,
 )
+from media.listening.jitter import Ahead
+from media.listening.pitch import LEAST_PAST, LONGEST, TEMPLATE, Floats, continued
 
 _HISTORY: Final = TEMPLATE + LONGEST + samples_in(10)
 _SILENT: Final = samples_in(80)
