@@ -32,7 +32,7 @@ class CallStarted(Event):
     kind: Literal["call.started"] = "call.started"
     call: CheckedCallId
     agent: Agent
-    carrier: Literal["sip", "twilio", "webrtc", "websocket"]
+    carrier: Literal["sip", "twilio", "telnyx", "plivo", "vonage", "webrtc", "websocket"]
     caller: str
     called: str
     #: The carrier's own name of the call: SIP Call-ID, Twilio CallSid.

@@ -1,0 +1,1 @@
+"""What carriers' media streams say on the wire, a file each. Pure: text in, messages out."""
