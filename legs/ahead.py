@@ -96,9 +96,11 @@ class Ahead:
         self._end = max(self._end, position)
         if self._end - position >= LEAST:
             return
+        # The first words in a message of their own: that they are heard is known the sooner.
+        most = MOST if self._end > position else LEAST
         frames: list[bytes] = []
         count = 0
-        while self._end - position < MOST:
+        while self._end - position < most:
             is_early = self._end > position
             at_ms = now_ms + (self._end - position) * 1000 / SAMPLE_RATE
             frame = self.playout.next(self._end, at_ms, early=is_early)
@@ -121,12 +123,12 @@ class Ahead:
             self._queue.queue(b"".join(frames), self._numbers)
 
     def _recall(self) -> None:
-        if self._queue.is_open:
-            self._queue.clear()
-        self._marks.clear()
+        self._marks.clear()  # before they are answered: a clear answers them all
         self._there.clear()
         self._last = None
         self._end = 0
+        if self._queue.is_open:
+            self._queue.clear()
 
     def _miss_marks(self, position: int) -> None:
         """A carrier that forgets a mark must not leave the agent waiting to have been heard."""

@@ -33,6 +33,11 @@ SIP_DROPPED = Counter(
     "SIP messages that got no answer: rate, beginnings (too many of them), unknown (the caller).",
     ["reason"],
 )
+WEB_REFUSED = Counter(
+    "pipeline_web_refused_total",
+    "WebSocket connections and webhooks that were refused, by why.",
+    ["reason"],
+)
 STAGE_DURATION = Histogram(
     "pipeline_stage_duration_seconds",
     "One stage of a turn (calls/timing.py names them).",
