@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Final, Literal, NamedTuple
+from typing import Final, Literal
 
 import structlog
 
@@ -16,7 +16,7 @@ from bus.log import Ownership
 from bus.pools import PoolWatch, Shortage
 from bus.session import BusSession
 from bus.tasks import stop
-from calls.agent import Agents
+from calls.agent import Agent, Agents
 from calls.ending import Ending
 from calls.events import CallAnswered, CallStarted
 from calls.ids import CallId, new_call_id
@@ -30,6 +30,7 @@ from ingress_web.dialects.messages import (
     Started,
     Trouble,
 )
+from ingress_web.door import Offer
 from ingress_web.stream import Connection
 from legs.engine import MediaEngine
 from legs.live import Calls
@@ -55,16 +56,6 @@ class RefusedError(Exception):
     def __init__(self, why: str, *, reason: str) -> None:
         super().__init__(why)
         self.reason = reason
-
-
-class Offer(NamedTuple):
-    """A call that a carrier brings. `call` is the carrier's id; `variables` are known of it."""
-
-    carrier: Literal["twilio", "telnyx", "plivo", "vonage"]
-    call: str
-    caller: str
-    called: str
-    variables: Mapping[str, str] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,9 +151,12 @@ class WebServer:
         )
         return self._pools.shortage(coming)
 
-    def is_answered(self, number: str) -> bool:
-        """Does an agent answer this number?"""
-        return self._agents.for_number(number) is not None
+    def agent_for(self, offer: Offer) -> Agent:
+        """The agent that answers the number called. Raises RefusedError: nobody does."""
+        agent = self._agents.for_number(offer.number)
+        if agent is None:
+            raise RefusedError(f"no agent answers {offer.number!r}", reason="no_agent")
+        return agent
 
     async def connect(
         self, offer: Offer, started: Started, dialect: Dialect, connection: Connection, remote: str
@@ -194,9 +188,7 @@ class WebServer:
 
     def _started(self, offer: Offer, codec: str, remote: str) -> CallStarted:
         """The first entry of a call's log. Raises RefusedError: it is not to be one."""
-        agent = self._agents.for_number(offer.called)
-        if agent is None:
-            raise RefusedError(f"no agent answers {offer.called!r}", reason="no_agent")
+        agent = self.agent_for(offer)
         if (lack := self.lack()) is not None:
             raise RefusedError(f"no room: {lack}", reason=lack)
         now = self._now_ms()
@@ -209,8 +201,8 @@ class WebServer:
             called=offer.called,
             carrier_call=offer.call,
             codec=codec,
-            remote=remote,
-            variables=dict(offer.variables),
+            remote=offer.remote or remote,
+            variables=dict(offer.parameters),
         )
 
     async def _open(self, call: WebCall) -> None:

@@ -23,7 +23,8 @@ from ingress_web.dialects.messages import (
     Started,
     Stopped,
 )
-from ingress_web.server import Offer, RefusedError, WebServer, refused
+from ingress_web.door import Offer
+from ingress_web.server import RefusedError, WebServer, refused
 from telemetry import metrics
 
 _log = structlog.get_logger(__name__)
