@@ -84,6 +84,7 @@ class Dialect(Protocol):
 
     #: The carrier, as `call.started` names it.
     name: str
+
     def read(self, message: str | bytes) -> Sequence[Message]:
         """What a message says; nothing, if it is one that says nothing to us.
 
