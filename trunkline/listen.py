@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import re
 import socket
 from typing import Annotated, NamedTuple
@@ -136,6 +137,31 @@ def parse_codecs(text: object) -> tuple[str, ...]:
     return tuple(dict.fromkeys(known[name] for name in named))
 
 
+def parse_networks(text: object) -> tuple[str, ...]:
+    """Read "127.0.0.0/8,2001:db8::/32", or "none"; a lone address is a network of one.
+
+    Raises:
+        ValueError: one of them is neither.
+    """
+    if isinstance(text, tuple):
+        return text
+    written = [one.strip() for one in str(text).split(",") if one.strip()]
+    if [one.lower() for one in written] == ["none"]:
+        return ()
+    try:
+        networks = [str(ipaddress.ip_network(one, strict=False)) for one in written]
+    except ValueError:
+        raise ValueError(
+            "write addresses or networks, like 10.0.0.0/8, with commas between, or none"
+        ) from None
+    return tuple(dict.fromkeys(networks))
+
+
+Networks = Annotated[
+    tuple[str, ...],
+    BeforeValidator(parse_networks),
+    PlainSerializer(lambda them: ",".join(them) or "none"),
+]
 HttpAddress = Annotated[HostPort, BeforeValidator(parse_host_port), PlainSerializer(str)]
 SipCodecs = Annotated[tuple[str, ...], BeforeValidator(parse_codecs), PlainSerializer(",".join)]
 SipAddresses = Annotated[

@@ -13,7 +13,8 @@ import os
 import re
 import tomllib
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Final, Literal, Self
+from urllib.parse import urlsplit
 
 from pydantic import (
     Field,
@@ -34,6 +35,7 @@ from trunkline.errors import UserError
 from trunkline.listen import (
     HostPort,
     HttpAddress,
+    Networks,
     PortRange,
     RtpPorts,
     SipAddresses,
@@ -161,6 +163,59 @@ class Settings(BaseSettings):
     sip_tone_detection: Annotated[bool, Field()] = False
     """Also take keys by their tones in the audio, for callers whose phones send no RFC 4733."""
 
+    web_listen: Annotated[HttpAddress | None, Field(examples=["127.0.0.1:8088"])] = None
+    """Where carriers reach us by HTTP and WebSocket: their webhooks and media streams. Off without
+    it. Carriers want TLS with a name's certificate: put a proxy in front."""
+
+    public_url: Annotated[str | None, Field(examples=["https://voice.example.com"])] = None
+    """How carriers write WEB_LISTEN: scheme, host, and what a proxy takes off the path. Twilio
+    signs this URL. Without it a request's X-Forwarded-Proto and -Host are used if it comes from
+    TRUSTED_PROXIES, else its Host; calls cannot be placed by Twilio."""
+
+    trusted_proxies: Annotated[Networks, Field(examples=["10.1.2.3"])] = (
+        "127.0.0.0/8",
+        "::1/128",
+        "10.0.0.0/8",
+        "172.16.0.0/12",
+        "192.168.0.0/16",
+        "fc00::/7",
+    )
+    """Whose word for the request's URL and its sender is taken (X-Forwarded-...): addresses or
+    networks, with commas between; or none."""
+
+    web_rate: Annotated[float, Field(ge=1, le=100_000, examples=[50])] = 50.0
+    """Webhook requests a second that one source (an IPv4 address, an IPv6 /64) may send, twice as
+    many at once; more get 429."""
+
+    web_message_rate: Annotated[float, Field(ge=60, le=100_000, examples=[200])] = 200.0
+    """Messages a second that one media stream may send. Carriers send 50 of audio, and some at
+    once when the network was slow; a stream that goes on above this is closed."""
+
+    stream_key: Annotated[SecretStr | None, Field(examples=["32 or more random letters"])] = None
+    """The secret in the media streams' URLs of Telnyx, Plivo and Vonage:
+    wss://HOST/telnyx/media?key=... Without it those streams are refused."""
+
+    twilio_account_sid: Annotated[
+        str | None, Field(examples=["ACXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXX"])
+    ] = None
+    """Twilio's account. Needed to hang up, transfer and place calls; requests of another account
+    are refused."""
+
+    twilio_auth_token: Annotated[
+        SecretStr | None,
+        Field(validate_default=True, examples=["the auth token of the Twilio console"]),
+    ] = None
+    """Twilio's secret: what its webhooks are signed with. Without it they are refused."""
+
+    twilio_api_url: Annotated[str, Field(examples=["https://api.dublin.ie1.twilio.com"])] = (
+        "https://api.twilio.com"
+    )
+    """Twilio's REST API, for accounts of another region."""
+
+    twilio_unsigned: Annotated[bool, Field()] = False
+    """For development: also take webhooks without a signature and streams without a token, from
+    TRUSTED_PROXIES' networks only. Whoever reaches WEB_LISTEN from there can make calls."""
+
     trunks: Annotated[Path | None, Field(examples=["/etc/trunkline/trunks.yaml"])] = None
     """The trunks' file: who may call, where calls go out, which phones register here. Without it
     anybody may call, nothing is registered, and no phone can register."""
@@ -268,6 +323,42 @@ class Settings(BaseSettings):
             raise ValueError("write an IP address alone, without a port, like 203.0.113.7")
         return value
 
+    @field_validator("public_url", "twilio_api_url")
+    @classmethod
+    def _a_url(cls, value: str | None) -> str | None:
+        if value is None:
+            return None
+        try:
+            parts = urlsplit(value)
+            fine = parts.scheme in ("https", "http") and parts.hostname and parts.port != 0
+        except ValueError:
+            fine = False
+        plain = re.fullmatch(r"[!-~]+", value) and not re.search(r"[?#@\\\"<>]", value)
+        if not fine or not plain:
+            raise ValueError("write https://HOST, without a query, like https://voice.example.com")
+        return value.rstrip("/")
+
+    @field_validator("stream_key")
+    @classmethod
+    def _long_enough(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and not re.fullmatch(r"[\w.~-]{16,256}", value.get_secret_value()):
+            raise ValueError("write 16 or more letters and digits, as `openssl rand -hex 16` does")
+        return value
+
+    @field_validator("twilio_account_sid")
+    @classmethod
+    def _an_account(cls, value: str | None) -> str | None:
+        if value is not None and not re.fullmatch(r"AC[0-9a-fA-F]{32}", value):
+            raise ValueError("write the Account SID: AC and 32 hex digits")
+        return value
+
+    @field_validator("twilio_auth_token")
+    @classmethod
+    def _has_account(cls, value: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
+        if value is None and info.data.get("twilio_account_sid") is not None:
+            raise ValueError(f"{PREFIX}TWILIO_ACCOUNT_SID is of no use without it")
+        return value
+
     @field_validator("database_url")
     @classmethod
     def _known_database(cls, value: str) -> str:
@@ -323,9 +414,14 @@ class Settings(BaseSettings):
         for name, value in self.model_dump(mode="json").items():
             if value is not None:
                 own[PREFIX + name.upper()] = str(value)
-        if self.admin_password is not None:
-            own[f"{PREFIX}ADMIN_PASSWORD"] = self.admin_password.get_secret_value()
+        for name in SECRETS:  # model_dump hides them
+            if (secret := getattr(self, name)) is not None:
+                own[PREFIX + name.upper()] = secret.get_secret_value()
         return inherited | own | {PREFIX + name.upper(): text for name, text in changes.items()}
+
+
+#: Fields that are shown to nobody.
+SECRETS: Final = ("admin_password", "stream_key", "twilio_auth_token")
 
 
 def config_file() -> Path | None:
@@ -394,7 +490,7 @@ def _explain(error: Any, file: Path | None) -> str:
     variable = PREFIX + name.upper()
     in_file = file is not None and variable not in os.environ
     where = f"{file}: {name} = " if in_file else f"{variable}="
-    secret = name == "admin_password" or "@" in str(error["input"])
+    secret = name in SECRETS or "@" in str(error["input"])
     shown = "(hidden)" if secret else repr(error["input"])
     message = error["msg"].removeprefix("Value error, ")
     return f"{where}{shown}: {message}"

@@ -144,6 +144,13 @@ def test_a_child_sees_the_very_same_settings(
         sip_tls_certificate="a.pem",
         sip_tls_key="/b.key",
         metrics_listen="127.0.0.1:0",
+        web_listen="127.0.0.1:0",
+        public_url="https://voice.example.com/",
+        trusted_proxies="none",
+        stream_key="k" * 32,
+        twilio_account_sid="AC" + "0" * 32,
+        twilio_auth_token="t" * 32,
+        twilio_unsigned="true",
     )
     environment = settings.as_environment(bus_url="unix:///b.sock")
     for name in [name for name in os.environ if name.startswith("TRUNKLINE_")]:
@@ -155,6 +162,32 @@ def test_a_child_sees_the_very_same_settings(
     assert child.sip_tls_certificate == tmp_path / "a.pem"
     assert child.model_dump() == {**settings.model_dump(), "bus_url": "unix:///b.sock"}
     assert child.secret("TRUNKLINE_OPENAI_KEY") == "sk-1"
+    assert child.public_url == "https://voice.example.com"
+    assert child.stream_key is not None
+    assert child.stream_key.get_secret_value() == "k" * 32
+    assert child.trusted_proxies == ()
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ({"public_url": "voice.example.com"}, "write https://HOST"),
+        ({"public_url": "wss://voice.example.com"}, "write https://HOST"),
+        ({"public_url": "https://voice.example.com/?a=b"}, "write https://HOST"),
+        ({"public_url": "https://a b"}, "write https://HOST"),
+        ({"public_url": "https://[::1"}, "write https://HOST"),
+        ({"trusted_proxies": "nginx"}, "write addresses or networks"),
+        ({"stream_key": "short"}, "openssl rand -hex 16"),
+        ({"stream_key": "0123456789abcdef&to=1"}, "openssl rand -hex 16"),
+        ({"twilio_account_sid": "SK0"}, "write the Account SID"),
+        ({"twilio_account_sid": "AC" + "0" * 32}, "is of no use without it"),
+    ],
+)
+def test_a_wrong_setting_of_the_web_side_is_said(values: dict[str, str], expected: str) -> None:
+    with pytest.raises(SettingsError) as refused:
+        load_settings(**values)
+    assert expected in str(refused.value)
+    assert "short" not in str(refused.value)
 
 
 def test_a_secret_is_looked_up_by_name_and_never_shown(monkeypatch: pytest.MonkeyPatch) -> None:
