@@ -49,8 +49,8 @@ class Actions:
         """See `Doer`: the stream is closed, and the carrier asked, where it can be."""
         self._server.end(call, Ending.AGENT_HUNG_UP)
 
-    def transfer(self, call: WebCall, reply: ReplyId, target: str, mode: TransferMode) -> None:
-        """See `Doer`. Both modes are the same here: the carrier keeps the caller until it is over."""
+    def transfer(self, call: WebCall, reply: ReplyId, target: str, mode: TransferMode) -> None:  # noqa: ARG002
+        """See `Doer`. Either mode is the same here: the carrier has the caller until it is over."""
         carrier = self._carriers.get(call.started.carrier)
         if carrier is None:
             self._failed(call, reply, "transfer", f"{call.started.carrier} cannot be asked to")
@@ -100,12 +100,9 @@ class Actions:
         # Who hangs up during a transfer spoke with the target, or did not wait: nobody says which.
         return Ending.CALLER_HUNG_UP
 
-    async def _transfer(
-        self, carrier: Carrier, call: WebCall, reply: ReplyId, target: str
-    ) -> None:
+    async def _transfer(self, carrier: Carrier, call: WebCall, reply: ReplyId, target: str) -> None:
         try:
-            number = call.started.carrier_call
-            await carrier.transfer(self._server.name(call) or number, target, timeout_s=_RING_S)
+            await carrier.transfer(call.carrier_call, target, timeout_s=_RING_S)
         except (CarrierError, ValueError) as error:
             self._refused(call, reply, "transfer", error)
 
@@ -113,7 +110,7 @@ class Actions:
         self, carrier: Carrier, call: WebCall, reply: ReplyId, digits: str
     ) -> None:
         try:
-            await carrier.send_digits(self._server.name(call), digits)
+            await carrier.send_digits(call.carrier_call, digits)
             await asyncio.sleep(_BACK_S)
             if (under_way := self._under_way.get(call)) is not None and under_way.reply == reply:
                 self._end(call)

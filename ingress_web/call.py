@@ -42,6 +42,8 @@ class WebCall:
     ) -> None:
         """`now_ms` is the wall clock, for the log; `clock_ms` never jumps, and times messages."""
         self.started = started
+        #: The carrier's id of it. Of a call that we place it is told once it was asked for.
+        self.carrier_call = started.carrier_call
         self.now_ms = now_ms
         self.clock_ms = clock_ms
         self.stream = MediaStream(clock_ms)

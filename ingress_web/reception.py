@@ -36,7 +36,7 @@ class StreamKeys(NamedTuple):
     """What streams prove themselves by."""
 
     tokens: StreamTokens
-    #: The secret in the URL of those carriers' streams that have no webhook; None: they are refused.
+    #: The secret in the URLs of streams that have no webhook; None: they are refused.
     key: str | None = None
     #: For development: a Twilio stream needs no token.
     unsigned: bool = False
@@ -129,7 +129,11 @@ class Reception:
     # Streams
 
     def judge(self, request: web.Request, dialect: Dialect, started: Started) -> Offer:
-        """What a stream that begins is a call of (ingress_web.streams.Admit). Raises RefusedError."""
+        """What a stream that begins is a call of (ingress_web.streams.Admit).
+
+        Raises:
+            RefusedError: it is none that we expect.
+        """
         if dialect.name != _TWILIO:
             return self._judge_by_key(request, dialect, started)
         if self._keys.unsigned and TOKEN not in started.parameters:
@@ -171,11 +175,10 @@ class Reception:
 
     def _ended(self, call: WebCall) -> None:
         if call.started.carrier == _TWILIO:
-            for name in self._server.names(call):
-                self._expected.pop(name, None)
-                self._over[name] = None
-                if len(self._over) > _MOST:
-                    self._over.popitem(last=False)
+            self._expected.pop(call.carrier_call, None)
+            self._over[call.carrier_call] = None
+            if len(self._over) > _MOST:
+                self._over.popitem(last=False)
 
 
 def _again(call: WebCall) -> Offer:
@@ -183,7 +186,7 @@ def _again(call: WebCall) -> Offer:
     started = call.started
     return Offer(
         carrier="twilio",
-        call=started.carrier_call,
+        call=call.carrier_call,
         account="",
         caller=started.caller,
         called=started.called,

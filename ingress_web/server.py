@@ -82,10 +82,9 @@ class WebServer:
         session: BusSession,
         *,
         now_ms: Callable[[], float],
-        doer: Callable[[WebServer], Doer],
         pools: PoolWatch | None = None,
     ) -> None:
-        """`now_ms` is the wall clock, Unix epoch. `doer` does what agents want done."""
+        """`now_ms` is the wall clock, Unix epoch. `doer` must be set before a call comes."""
         self._config = config
         self._agents = agents
         self._pools = pools
@@ -98,7 +97,8 @@ class WebServer:
             pools=pools,
         )
         self.live: Calls[WebCall] = Calls(self._engine)
-        self._doer = doer(self)
+        #: Does what agents want done.
+        self.doer: Doer | None = None
         #: By carrier and its id of the call.
         self._known: dict[tuple[str, str], WebCall] = {}
         self._draining = False
@@ -234,12 +234,14 @@ class WebServer:
 
     def rename(self, call: WebCall, carrier_call: str) -> None:
         """The carrier has told its id of a call that we place."""
+        self._forget(call)
+        call.carrier_call = carrier_call
         self._known[call.started.carrier, carrier_call] = call
 
     def _new(self, started: CallStarted) -> WebCall:
-        call = WebCall(started, now_ms=self._now_ms, clock_ms=_clock_ms, doer=self._doer)
-        if started.carrier_call:
-            self._known[started.carrier, started.carrier_call] = call
+        assert self.doer is not None
+        call = WebCall(started, now_ms=self._now_ms, clock_ms=_clock_ms, doer=self.doer)
+        self._known[started.carrier, started.carrier_call] = call
         return call
 
     async def _connect(self, call: WebCall) -> None:
@@ -286,9 +288,7 @@ class WebServer:
             self.end(call, why)
 
     def _forget(self, call: WebCall) -> None:
-        for name, known in list(self._known.items()):
-            if known is call:
-                del self._known[name]
+        self._known.pop((call.started.carrier, call.carrier_call), None)
 
     async def _watch(self) -> None:
         """End calls whose connection or audio is gone, and those that last too long."""
