@@ -78,6 +78,7 @@ class Topics:
     speak: StreamPublisher
     record: StreamPublisher
     dial: StreamPublisher
+    dial_twilio: StreamPublisher
     lifecycle: StreamPublisher
 
     @classmethod
@@ -94,7 +95,8 @@ class Topics:
             answer=queue("llm", AnswerTurn, "A turn to answer."),
             speak=queue("tts", SpeakSentence, "A sentence to speak."),
             record=queue("recorder", RecordCall, "An ended call to record."),
-            dial=queue("dial", PlaceCall, "A call to place. Ask by bus/dialling.py."),
+            dial=queue("dial", PlaceCall, "A call to place by SIP. Ask by bus/dialling.py."),
+            dial_twilio=queue("dial_twilio", PlaceCall, "A call to have Twilio place."),
             lifecycle=broker.publisher(
                 stream=StreamSub(topics.CALLS, maxlen=topics.CALLS_MAXLEN),
                 schema=CallChanged,

@@ -1,6 +1,6 @@
 """Outbound calls: anybody asks for one, one ingress places it, once.
 
-    asker    -> jobs:dial         PlaceCall
+    asker    -> jobs:dial         PlaceCall; jobs:dial_twilio for those that Twilio is to place
     ingress  -> {call}:events     the call's log, before anything is sent to anybody
              or {call}:refused    why the call is not placed
     asker    -> dial:cancel       CancelCall, for the ingress that has it
@@ -50,7 +50,9 @@ class Dial:
     async def ask(self, job: PlaceCall) -> None:
         """Have a call placed. What comes of it stands in its log, or in `refusal`."""
         asked_at = await _bus_ms(self._session)
-        await self._session.topics.dial.publish(job.model_copy(update={"asked_at": asked_at}))
+        published = self._session.topics
+        queue = published.dial_twilio if job.carrier == "twilio" else published.dial
+        await queue.publish(job.model_copy(update={"asked_at": asked_at}))
 
     async def cancel(self, call: CallId) -> None:
         """Have a call hung up, wherever it is: waiting, ringing or answered."""
@@ -72,8 +74,11 @@ class Dial:
 class Dialling:
     """The ingress's side."""
 
-    def __init__(self, session: BusSession, *, lease_ms: int = 1000) -> None:
+    def __init__(
+        self, session: BusSession, *, lease_ms: int = 1000, queue: topics.DialQueue = "dial"
+    ) -> None:
         self._session = session
+        self._queue = queue
         self._lease_ms = lease_ms
         self._pool: Pool[PlaceCall] | None = None
 
@@ -95,7 +100,7 @@ class Dialling:
         after: str = last[0][0].decode() if last else "0-0"
         self._session.tail.follow(topics.CANCELS, after, self._cancels_came)
         self._pool = Pool(
-            self._session, "dial", PlaceCall, self._take,
+            self._session, self._queue, PlaceCall, self._take,
             capacity=capacity, lease_ms=self._lease_ms, give_up=self._give_up,
         )  # fmt: skip
         await self._pool.start()

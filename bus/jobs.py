@@ -5,7 +5,7 @@ A job names its work; all else stands in the call's log.
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
@@ -55,6 +55,8 @@ class PlaceCall(Job):
     number: Target
     #: Who speaks: an agent's name, as the ingress's file has it.
     agent: Name
+    #: Who carries it: an ingress by its trunks, or Twilio for one by its REST API.
+    carrier: Literal["sip", "twilio"] = "sip"
     #: What the other side is shown; empty: the trunk's own.
     caller_id: str = Field(default="", max_length=128, pattern=r"^[^\x00-\x1f\x7f<>\"]*$")
     #: The trunk's name; empty: the first that takes the number.

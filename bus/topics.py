@@ -13,8 +13,9 @@ from calls.ids import CallId, ReplyId
 
 PoolName = Literal["asr", "llm", "tts", "recorder"]
 POOLS: Final[tuple[PoolName, ...]] = get_args(PoolName)
-#: What jobs wait for: a pool, or (dial) an ingress that places calls.
-QueueName = Literal[PoolName, "dial"]
+#: What jobs wait for: a pool, or (dial) an ingress that places calls, by SIP or by a carrier.
+DialQueue = Literal["dial", "dial_twilio"]
+QueueName = Literal[PoolName, DialQueue]
 
 #: Lifecycle of all calls, for whoever wants to know: capped, approximately.
 CALLS: Final = "calls"

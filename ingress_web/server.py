@@ -88,7 +88,7 @@ class WebServer:
         self._config = config
         self._agents = agents
         self._pools = pools
-        self._now_ms = now_ms
+        self.now_ms = now_ms
         self._engine = MediaEngine(
             session,
             now_ms,
@@ -191,7 +191,7 @@ class WebServer:
         agent = self.agent_for(offer)
         if (lack := self.lack()) is not None:
             raise RefusedError(f"no room: {lack}", reason=lack)
-        now = self._now_ms()
+        now = self.now_ms()
         return CallStarted(
             at=now,
             call=new_call_id(now, secrets.token_hex(5)),
@@ -240,7 +240,7 @@ class WebServer:
 
     def _new(self, started: CallStarted) -> WebCall:
         assert self.doer is not None
-        call = WebCall(started, now_ms=self._now_ms, clock_ms=_clock_ms, doer=self.doer)
+        call = WebCall(started, now_ms=self.now_ms, clock_ms=_clock_ms, doer=self.doer)
         self._known[started.carrier, started.carrier_call] = call
         return call
 

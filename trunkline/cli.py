@@ -235,6 +235,7 @@ def call(
     agent: Annotated[str, typer.Option(help="Who speaks: a name in agents.yaml.")],
     caller_id: Annotated[str, typer.Option(help="What they are shown.")] = "",
     trunk: Annotated[str, typer.Option(help="By which trunk; the first that fits if none.")] = "",
+    carrier: Annotated[Literal["sip", "twilio"], typer.Option(help="Who places it.")] = "sip",
     timeout_s: Annotated[float, typer.Option("--timeout", help="How long it rings, in s.")] = 60.0,
     var: Annotated[
         list[str] | None,
@@ -251,6 +252,7 @@ def call(
         agent=agent,
         caller_id=caller_id,
         trunk=trunk,
+        carrier=carrier,
         timeout_s=timeout_s,
         variables=pairs(var or []),
     )

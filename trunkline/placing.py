@@ -146,7 +146,8 @@ class _Call:
                 raise UserError(f"the call was not placed: {reason}")
             if time.monotonic() > deadline:
                 await self._dial.cancel(self._job.call)
-                raise UserError("no ingress took the call: is `trunkline sip` running?")
+                role = "sip" if self._job.carrier == "sip" else "web"
+                raise UserError(f"no ingress took the call: is `trunkline {role}` running?")
             await self._change(_LOOK_S)
 
     async def _over(self) -> None:
