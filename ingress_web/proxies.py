@@ -13,7 +13,9 @@ from collections.abc import Iterable, Mapping
 from typing import Final, NamedTuple
 
 #: A name or an address, and perhaps a port (RFC 3986 3.2.2, 3.2.3), without user information.
-_HOST: Final = re.compile(r"(?:[A-Za-z0-9._-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(?::(?P<port>\d{1,5}))?")
+_HOST: Final = re.compile(
+    r"(?:[A-Za-z0-9._-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(?::(?P<port>\d{1,5}))?"
+)
 #: A path and query as a request line has them: visible ASCII (RFC 9112 3.2.1).
 _TARGET: Final = re.compile(r"/[!-~]{0,4000}")
 

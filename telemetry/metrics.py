@@ -33,6 +33,12 @@ SIP_DROPPED = Counter(
     "SIP messages that got no answer: rate, beginnings (too many of them), unknown (the caller).",
     ["reason"],
 )
+WEB_REFUSED = Counter(
+    "pipeline_web_refused_total",
+    "Carriers' requests refused: unsigned, wrong_signature, no_auth_token, other_account, replay, "
+    "bad_form, rate, and for streams token or key.",
+    ["reason"],
+)
 STAGE_DURATION = Histogram(
     "pipeline_stage_duration_seconds",
     "One stage of a turn (calls/timing.py names them).",
