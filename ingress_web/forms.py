@@ -27,14 +27,14 @@ class FormError(ValueError):
         self.status = status
 
 
-def check_type(content_type: str) -> None:
-    """Is a body of this type read?
+def check_type(content_type: str, encoding: str = "") -> None:
+    """Is a body of this type read? One that is packed (Content-Encoding) is not.
 
     Raises:
         FormError: it is not.
     """
-    if not _TYPE.fullmatch(content_type.strip()):
-        raise FormError(415, "the body is no application/x-www-form-urlencoded")
+    if encoding or not _TYPE.fullmatch(content_type.strip()):
+        raise FormError(415, "the body is no plain application/x-www-form-urlencoded")
 
 
 def read_form(body: bytes) -> MultiDict[str]:

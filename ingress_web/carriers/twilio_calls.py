@@ -10,10 +10,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Final, NamedTuple
+from typing import Final
 
 from ingress_web.carriers.twilio_check import ForbiddenError
 from ingress_web.door import Offer
+from ingress_web.webhooks import Answer
 
 #: The parameter that makes such a URL another.
 HOOK: Final = "hook"
@@ -23,14 +24,6 @@ _RETRY_S: Final = 15.0
 MOST_CALLS: Final = 20_000
 #: URLs of a call that are open: of more, the oldest is forgotten.
 _MOST_HOOKS: Final = 32
-
-
-class Answer(NamedTuple):
-    """What a webhook is answered."""
-
-    status: int
-    content_type: str = "text/plain"
-    body: str = ""
 
 
 @dataclass

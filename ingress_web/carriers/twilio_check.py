@@ -1,4 +1,4 @@
-"""Is a webhook Twilio's own? Its signature is checked by Twilio's library. Pure.
+"""Is a webhook Twilio's own? Its signature is checked by Twilio's library.
 
 https://www.twilio.com/docs/usage/security#validating-requests: the signature is over the URL as
 Twilio was given it, and the form. So whatever changes the URL on the way breaks it, and what is
@@ -7,30 +7,22 @@ said of a refusal names the URL that was checked, and the one that would have be
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Final, Literal, NamedTuple
+from collections.abc import Callable
+from typing import Final, Literal
 
+import structlog
 from multidict import MultiDict
 from twilio.request_validator import RequestValidator
 
-from ingress_web.proxies import Url, guesses
+from ingress_web.proxies import guesses
+from ingress_web.webhooks import Request
 
+_log = structlog.get_logger(__name__)
 SIGNATURE: Final = "X-Twilio-Signature"
 #: Sent along where a webhook is signed with a shared key, and not with the auth token.
 _SHARED_KEY: Final = "X-Twilio-Webhooks-Signature-Settings"
 
 Fault = Literal["unsigned", "wrong_signature", "no_auth_token", "other_account", "replay"]
-
-
-class Request(NamedTuple):
-    """A webhook request that was read. `headers` are looked up by the names that RFCs and Twilio
-    write; `source` is who sent it, past our proxies.
-    """
-
-    url: Url
-    form: MultiDict[str]
-    headers: Mapping[str, str]
-    source: str
 
 
 class ForbiddenError(Exception):
@@ -58,6 +50,15 @@ class TwilioCheck:
         self._account = account_sid
         self._unsigned = unsigned
         self._trusts = trusts
+        if unsigned:
+            _log.warning(
+                "twilio.unsigned_is_allowed",
+                hint="TRUNKLINE_TWILIO_UNSIGNED is for development: whoever is nearby can call",
+            )
+
+    def allows_unsigned(self, source: str) -> bool:
+        """Does what comes from this address need no signature, and no token?"""
+        return self._unsigned and self._trusts(source)
 
     def check(self, request: Request) -> bool:
         """Is it signed? False for one that passes without.
@@ -67,7 +68,7 @@ class TwilioCheck:
         """
         signature = request.headers.get(SIGNATURE, "")
         if not signature:
-            if self._unsigned and self._trusts(request.source):
+            if self.allows_unsigned(request.source):
                 return False
             hint = "not Twilio, or a proxy that drops X-Twilio-Signature"
             raise ForbiddenError("unsigned", hint)

@@ -27,7 +27,7 @@ _API: Final = "https://api.twilio.com"
 _VERSION: Final = "2010-04-01"
 #: One request may take so long, s.
 _TIMEOUT_S: Final = 10.0
-#: Pauses before another try, s. With the time-outs of a try that hangs it is less than 30 s.
+#: Pauses before another try, s.
 _PAUSES_S: Final = (0.5, 1.5)
 _MOST_ANSWER: Final = 65_536
 _CALL: Final = re.compile(r"CA[0-9a-fA-F]{32}")
