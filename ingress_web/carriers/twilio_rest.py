@@ -1,8 +1,8 @@
 """Twilio's REST API: what is done to a call from outside (https://www.twilio.com/docs/voice/api).
 
 Two requests of one resource, by aiohttp. Twilio's own library would do, but its asynchronous client
-takes no notice of the time-out that it is given, reads answers of any length, and has its own ideas
-of the environment (9.13).
+takes no notice of the time-out that it was made with, reads answers of any length, looks into the
+environment, and signs in by a class that aiohttp has done with (9.13).
 
 What is sent twice may be done twice: only what is harmless then is tried again, and what was surely
 not received (no connection), or not taken (429).
@@ -73,7 +73,7 @@ class TwilioCarrier:
     ) -> None:
         """`hook_url` is `TwilioWebhook.hook_url`; `public_url` is needed to place calls."""
         self._account = account_sid
-        self._auth = aiohttp.BasicAuth(account_sid, auth_token)
+        self._headers = {"Authorization": aiohttp.encode_basic_auth(account_sid, auth_token)}
         self._hook_url = hook_url
         self._public_url = public_url
         self._calls = f"{api_url.rstrip('/')}/{_VERSION}/Accounts/{account_sid}/Calls"
@@ -175,7 +175,7 @@ class TwilioCarrier:
 
     async def _post_once(self, url: str, fields: Fields) -> dict[str, Any]:
         if self._session is None:
-            self._session = aiohttp.ClientSession(timeout=self._timeout, auth=self._auth)
+            self._session = aiohttp.ClientSession(timeout=self._timeout, headers=self._headers)
         try:
             async with self._session.post(
                 url, data=aiohttp.FormData(fields), allow_redirects=False
