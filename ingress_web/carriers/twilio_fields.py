@@ -111,6 +111,22 @@ def read_status(form: Mapping[str, str]) -> StatusChange:
     )
 
 
+def read_progress(form: Mapping[str, str]) -> tuple[Call, int, str] | None:
+    """A step of a <Dial>, told by the leg that it made: whose it is, and the step as SIP has it.
+
+    None where the form is about a call of its own. A leg that fails is told of by the <Dial>.
+
+    Raises:
+        FormError: a field that must be there is none.
+    """
+    parent = form.get("ParentCallSid", "")
+    if not parent:
+        return None
+    call = read_call({"CallSid": parent, "AccountSid": form.get("AccountSid", "")})
+    status = read_status(form).status
+    return call, {"ringing": 180, "in-progress": 200, "answered": 200}.get(status, 100), status
+
+
 def read_dialled(form: Mapping[str, str]) -> Dialled:
     """How a <Dial> went.
 

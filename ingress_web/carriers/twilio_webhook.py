@@ -9,7 +9,7 @@ Twilio asks again where it could not connect, once, within 15 s (docs/usage/webh
 webhooks-connection-overrides). Such a retry is answered as the first time, for as long as a token
 lives. After that the same request is a replay, for signatures say nothing of time. (The
 I-Twilio-Idempotency-Token is no help here: it is not signed.) Status callbacks may come again: they
-change nothing.
+change nothing; those of a transfer are taken while it is under way.
 """
 
 from __future__ import annotations
@@ -36,6 +36,7 @@ from ingress_web.carriers.twilio_fields import (
     read_call,
     read_dialled,
     read_offer,
+    read_progress,
     read_status,
 )
 from ingress_web.door import Door, Next, Offer, Refused
@@ -129,12 +130,7 @@ class TwilioWebhook:
         """A call, or a stream, stands otherwise than before."""
         try:
             self._pass(request)
-            call = read_call(request.form).call
-            if "StreamEvent" in request.form:  # docs/voice/twiml/stream, "statusCallback"
-                if error := request.form.get("StreamError"):
-                    _log.warning("twilio.stream_error", carrier_call=call, error=error[:200])
-            else:
-                self._door.status_changed(read_status(request.form))
+            self._take_note(request)
             return Answer(204)
         except (ForbiddenError, FormError) as error:
             return self._refuse(request, error)
@@ -192,14 +188,12 @@ class TwilioWebhook:
         try:
             signed = self._pass(request)
             call = read_call(request.form).call
-            if self._is_over(request):
-                return _twiml(twiml.hang_up())
             known = self._calls.get(call)
             if known is None:
                 # Offered to a process that is gone, or to another: nobody here could go on.
                 _log.warning("twilio.unknown_call", carrier_call=call)
                 return _twiml(twiml.hang_up())
-            hook, now = read_form(request.url.query.encode("ascii")).get(HOOK, ""), self._clock()
+            hook, now = _hook(request), self._clock()
             attached = self._door.standing(call) == "attached"
             if (earlier := use_hook(known, hook, now, attached=attached)) is not None:
                 return earlier
@@ -209,7 +203,26 @@ class TwilioWebhook:
         hook_was_answered(known, hook, answer, now)
         return answer
 
-    def _stream_ended(self, call: str, _: Request) -> Next:
+    def _take_note(self, request: Request) -> None:
+        if "StreamEvent" in request.form:  # docs/voice/twiml/stream, "statusCallback"
+            call = read_call(request.form).call
+            if error := request.form.get("StreamError"):
+                _log.warning("twilio.stream_error", carrier_call=call, error=error[:200])
+            return
+        progress = read_progress(request.form)
+        if progress is None:
+            self._door.status_changed(read_status(request.form))
+            return
+        (call, _), status, detail = progress
+        known = self._calls.get(call)
+        # The <Dial>'s own URL: while that is open, the transfer is under way.
+        if known is None or _hook(request) not in known.open_hooks:
+            raise ForbiddenError("replay", "that transfer is not under way")
+        self._door.transfer_progressed(call, status, detail)
+
+    def _stream_ended(self, call: str, request: Request) -> Next:
+        if self._is_over(request):
+            return "hang_up"
         came = self._door.standing(call) != "expected"
         next_ = self._door.stream_ended(call)
         if next_ == "connect" and self._is_lost(call, came=came):
@@ -218,7 +231,8 @@ class TwilioWebhook:
         return next_
 
     def _dial_ended(self, call: str, request: Request) -> Next:
-        return self._door.dialled(call, read_dialled(request.form))
+        next_ = self._door.dialled(call, read_dialled(request.form))
+        return "hang_up" if self._is_over(request) else next_
 
     def _go_on(self, next_: Next, offer: Offer, request: Request, *, signed: bool) -> Answer:
         if next_ == "refuse":
@@ -262,6 +276,10 @@ class TwilioWebhook:
             403, error.fault, request.url, request.source, hint=error.hint, call=call
         )
         return Answer(403, body="forbidden\n")
+
+
+def _hook(request: Request) -> str:
+    return read_form(request.url.query.encode("ascii")).get(HOOK, "")
 
 
 def _refusal(offer: Offer, refused: Refused) -> Answer:

@@ -52,6 +52,7 @@ class FakeDoor:
     ended: list[str] = field(default_factory=list)
     outcomes: list[Dialled] = field(default_factory=list)
     changes: list[StatusChange] = field(default_factory=list)
+    steps: list[tuple[str, int, str]] = field(default_factory=list)
 
     def standing(self, call: str) -> Standing:
         return self.stands.get(call, "unknown")
@@ -69,6 +70,9 @@ class FakeDoor:
     def stream_ended(self, call: str) -> Next:
         self.ended.append(call)
         return self.after_stream
+
+    def transfer_progressed(self, call: str, status: int, detail: str) -> None:
+        self.steps.append((call, status, detail))
 
     def dialled(self, call: str, outcome: Dialled) -> Next:
         self.outcomes.append(outcome)

@@ -88,6 +88,12 @@ async def test_a_caller_is_put_through(line: Line, target: str, noun: str) -> No
         "method": "POST",
         "timeout": "20",
     }
+    assert dial[0].attrib == {
+        "statusCallback": f"{PUBLIC}/twilio/status?hook=n1",
+        "statusCallbackEvent": "ringing answered",
+        "statusCallbackMethod": "POST",
+    }
+    dial[0].attrib.clear()
     assert ET.tostring(dial[0], encoding="unicode") == noun
 
 

@@ -292,6 +292,43 @@ async def test_a_transfer_that_is_not_under_way_is_refused() -> None:
     assert desk.webhook.dialled(request).status == 403
 
 
+def _leg(status: str) -> dict[str, str]:
+    """What the leg tells that a <Dial> made."""
+    return fields(
+        CallSid=OTHER_CALL, ParentCallSid=CALL, CallStatus=status, Direction="outbound-dial"
+    )
+
+
+async def test_a_transfer_s_steps_are_told_while_it_is_under_way() -> None:
+    desk = Desk()
+    await _offered(desk)
+    action = desk.webhook.hook_url(CALL, twiml.DIALLED).removeprefix(PUBLIC)
+    status = action.replace(twiml.DIALLED, twiml.STATUS)
+    ringing, answered = (desk.request(status, _leg(word)) for word in ("ringing", "in-progress"))
+    assert desk.webhook.status(ringing).status == 204
+    assert desk.webhook.status(answered).status == 204
+    assert desk.door.steps == [(CALL, 180, "ringing"), (CALL, 200, "in-progress")]
+    assert desk.door.changes == []  # the leg is no call of ours
+    over = fields(CallStatus="in-progress", DialCallStatus="completed")
+    desk.webhook.dialled(desk.request(action, over))
+    desk.clock.now += 60
+    assert desk.webhook.status(answered).status == 403
+    other = desk.request("/twilio/status?hook=guessed", _leg("in-progress"))
+    assert desk.webhook.status(other).status == 403
+    assert len(desk.door.steps) == 2
+
+
+async def test_a_caller_who_hangs_up_after_a_transfer_was_put_through() -> None:
+    desk = Desk()
+    await _offered(desk)
+    desk.door.after_dial = "refuse"
+    target = desk.webhook.hook_url(CALL, twiml.DIALLED).removeprefix(PUBLIC)
+    both = fields(CallStatus="completed", DialCallStatus="completed")
+    assert _verb(desk.webhook.dialled(desk.request(target, both))) == "<Hangup />"
+    assert [outcome.ok for outcome in desk.door.outcomes] == [True]
+    assert [change.ending for change in desk.door.changes] == ["caller_hung_up"]
+
+
 @pytest.mark.parametrize(
     ("status", "sip", "ending"),
     [
