@@ -17,6 +17,7 @@ from ingress_sip.signalling.dialog import DialogId
 from ingress_sip.stream import MediaStream
 from ingress_sip.trunking.lines import Line
 from legs.leg import Heard, Key, Leg
+from legs.mouth import Paced
 from media.frames import Codec
 from media.listening.listener import Heard as HeardKind
 
@@ -55,7 +56,7 @@ class SipCall:
         self.dialog = dialog
         self.started = started
         self.local = local
-        self.leg = Leg(started.call, started.agent, self, now_ms)
+        self.leg = Leg(started.call, started.agent, self, Paced(self), now_ms)
         self.stream = stream
         self.now_ms = now_ms
         self.clock_ms = clock_ms

@@ -9,14 +9,14 @@ from aiohttp import web
 
 from ingress_web.carriers import twiml
 from ingress_web.carriers.twilio_webhook import TwilioWebhook
-from ingress_web.gate import Gate, harden
+from ingress_web.gate import Gate
 from ingress_web.webhooks import Answer, Request
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 _NO_CONTENT: Final = 204
 
 
-def add_twilio(app: web.Application, webhook: TwilioWebhook, gate: Gate) -> None:
+def twilio_routes(webhook: TwilioWebhook, gate: Gate) -> list[web.RouteDef]:
     """Twilio's four webhooks. By other methods than POST they are answered 405."""
 
     async def connected(request: Request) -> Answer:
@@ -28,12 +28,12 @@ def add_twilio(app: web.Application, webhook: TwilioWebhook, gate: Gate) -> None
     async def status(request: Request) -> Answer:
         return webhook.status(request)
 
-    app.router.add_post(twiml.VOICE, _handler(gate, webhook.voice))
-    app.router.add_post(twiml.CONNECTED, _handler(gate, connected))
-    app.router.add_post(twiml.DIALLED, _handler(gate, dialled))
-    app.router.add_post(twiml.STATUS, _handler(gate, status))
-    if harden not in app.on_response_prepare:
-        app.on_response_prepare.append(harden)
+    return [
+        web.post(twiml.VOICE, _handler(gate, webhook.voice)),
+        web.post(twiml.CONNECTED, _handler(gate, connected)),
+        web.post(twiml.DIALLED, _handler(gate, dialled)),
+        web.post(twiml.STATUS, _handler(gate, status)),
+    ]
 
 
 def _handler(gate: Gate, answer: Callable[[Request], Awaitable[Answer]]) -> Handler:

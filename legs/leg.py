@@ -18,9 +18,8 @@ from calls.patience import DueAside, aside_due
 from calls.timing import stages_ms, voice_to_voice_ms
 from calls.transfer import TransferMode
 from legs.actions import Actions
-from legs.playout import Playout
-from legs.ticker import LATE_MS
-from media import g711, seam
+from legs.mouth import Mouth
+from media import g711
 from media.frames import FRAME_SAMPLES, SAMPLE_RATE, Codec
 from media.level import level_dbov
 from telemetry import metrics
@@ -58,14 +57,6 @@ class Carrier(Protocol):
         """The next 20 ms of the caller, as of `late_ms` ago. Called once a tick, never blocks."""
         ...
 
-    def say(self, payload: bytes | None) -> None:
-        """Send 20 ms of PCMU to the caller; None where the agent is silent."""
-        ...
-
-    def lapse(self) -> None:
-        """20 ms have passed in which nothing could be sent."""
-        ...
-
     def hang_up(self) -> None:
         """The agent ends the call."""
         ...
@@ -92,7 +83,12 @@ class Leg:
     """The media side of one call. Driven by the engine; reads the log, writes to `pending`."""
 
     def __init__(
-        self, call: CallId, agent: Agent, carrier: Carrier, now_ms: Callable[[], float]
+        self,
+        call: CallId,
+        agent: Agent,
+        carrier: Carrier,
+        mouth: Mouth,
+        now_ms: Callable[[], float],
     ) -> None:
         self.call = call
         self.agent = agent
@@ -100,9 +96,10 @@ class Leg:
         self.pending: list[e.Event] = []
         self._carrier = carrier
         self._now_ms = now_ms
-        self._playout = Playout()
+        self._mouth = mouth
+        self._playout = mouth.playout
         self._seq = 0
-        #: What the agent said in the frame that was sent last.
+        #: What the agent says in the present frame.
         self._spoken: bytes | None = None
         self._actions = Actions()
         #: When the action under way has failed, whatever the carrier says (epoch ms).
@@ -138,14 +135,7 @@ class Leg:
 
         It stands before all that a tick has to do for other legs: what leaves is to leave evenly.
         """
-        position = self.position
-        before, self._spoken = self._spoken, None
-        if late_ms < LATE_MS:
-            self._spoken = self._playout.next(position, now_ms)
-            self._carrier.say(_joined(before, self._spoken))
-        else:
-            self._playout.lapse(position, now_ms)
-            self._carrier.lapse()
+        self._spoken = self._mouth.speak(self.position, now_ms, late_ms)
         self._seq += 1
 
     def listen(self, now_ms: float, *, late_ms: float = 0.0, deaf: bool = False) -> InFrame:
@@ -282,6 +272,7 @@ class Leg:
             else:
                 if chunk.codec is Codec.PCMU:
                     self._playout.add(chunk)
+        self._mouth.hurry(self.position, self._now_ms())
 
     def happened(self, event: e.Event, conversation: Conversation) -> None:
         """A new entry of the log, already folded into `conversation`."""
@@ -315,6 +306,7 @@ class Leg:
         if self._farewell is not None and turn_of(self._farewell) < event.turn:
             self._farewell, self._farewell_by = None, float("inf")
         self._wasted(self._playout.confirm(reply_id(event.turn, event.revision)))
+        self._mouth.hurry(self.position, self._now_ms())
 
     def _withdrawn(self, reply: ReplyId) -> None:
         self._wasted(self._playout.withdraw(reply))
@@ -346,16 +338,6 @@ class Leg:
                 metrics.PLAYBACK_GAPS.inc()
         self.pending += self._playout.ledger
         self._playout.ledger.clear()
-
-
-def _joined(before: bytes | None, frame: bytes | None) -> bytes | None:
-    """What is sent for a frame, by the one before it: nothing starts or stops with a click.
-
-    It is no matter of the ledger, which tells of speech: an edge is some milliseconds of it.
-    """
-    if frame is None:
-        return None if before is None else seam.end(before)
-    return seam.begin(frame) if before is None else frame
 
 
 def _step(

@@ -6,10 +6,16 @@ The ledger says, to the sample, what left: a run of audio starts, and it stops b
 is finished, its next audio is late, the caller speaks, or nobody wants the reply any more. A reply
 to a guess is held until the turn has ended with the words that were guessed. Where audio that comes
 no faster than it is played has left gaps, sentences begin a little later (hold.py).
+
+To a carrier that queues what it is sent, audio leaves ahead of its time, and the carrier tells when
+it was played. Until then it is as if it had not left: the ledger says nothing of it, its reply is
+not complete, and when the caller speaks it is taken back, to be sent again if it was nothing.
 """
 
 from __future__ import annotations
 
+from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
@@ -94,11 +100,34 @@ class _Reply:
         self.sentences = {sentence: self.sentences[sentence]}
 
 
+@dataclass(slots=True)
+class _Sent:
+    """A frame that has left, was not played yet as far as is known, and may have to be undone."""
+
+    place: _Place
+    audio: _Audio
+    samples: int
+    #: What is to be said of it once it was played.
+    entries: Ledger
+    finished: bool = False
+    #: The pause that was due began after it.
+    paused: bool = False
+
+
 class Playout:
     """One call's playout. Payloads are PCMU, one byte a sample."""
 
-    def __init__(self) -> None:
+    def __init__(self, recall: Callable[[], None] | None = None) -> None:
+        """`recall()` has the carrier forget what it has not played; None: what leaves is heard.
+
+        With it, `heard` must be called for each frame that `next` gave.
+        """
         self.ledger: Ledger = []
+        self._recall = recall
+        #: What has left and was not played yet, the oldest first.
+        self._sent: deque[_Sent] = deque()
+        #: What is playing at the far end.
+        self._heard: _Place | None = None
         self._replies: dict[ReplyId, _Reply] = {}
         self._current: _Place | None = None
         self._paused = False
@@ -166,10 +195,26 @@ class Playout:
     def complete(self, reply: ReplyId) -> bool:
         """Has all of the reply been played? One that may not be heard yet has not."""
         known = self._replies.get(reply)
-        return known is not None and known.complete and self._released(reply)
+        if known is None or not known.complete or not self._released(reply):
+            return False
+        return all(sent.place.reply != reply for sent in self._sent)
+
+    @property
+    def is_speaking(self) -> bool:
+        """Is a sentence in its midst?"""
+        return self._current is not None
+
+    def heard(self) -> None:
+        """The far end has played the oldest frame that it was not known to have played."""
+        self._tell(self._sent.popleft().entries)
+
+    def take_back(self) -> None:
+        """What was not played will not be: it is sent again."""
+        self._take_back(protected=False)
 
     def pause(self, position: int, now_ms: float) -> None:
         """The caller speaks: nothing more leaves, from the frame at `position` on."""
+        self._take_back()
         if self._current is not None and self._is_protected(self._current):
             self._pause_due = True
             return
@@ -185,6 +230,8 @@ class Playout:
     def drop_before(self, turn: int, position: int, now_ms: float) -> None:
         """Forget replies to turns before this one; playing goes on with what is left."""
         self._wanted_from = max(self._wanted_from, turn)
+        if any(sent.place.turn < turn for sent in self._sent):
+            self._take_back()
         kept: ReplyId | None = None
         if self._current is not None and self._current.turn < turn:
             if self._is_protected(self._current):
@@ -202,6 +249,7 @@ class Playout:
 
     def close(self, position: int, now_ms: float) -> None:
         """The call is over."""
+        self._take_back()
         self._stop(position, now_ms, "dropped")
         self._replies.clear()
 
@@ -211,8 +259,11 @@ class Playout:
         self._dry = None
         self._stop(position, now_ms, "starved")
 
-    def next(self, position: int, now_ms: float) -> bytes | None:
-        """The 160 samples to send as the frame at `position`; None for silence."""
+    def next(self, position: int, now_ms: float, *, early: bool = False) -> bytes | None:
+        """The 160 samples to send as the frame at `position`; None for silence.
+
+        `early`: it leaves ahead of its time, so what is not all here may still come in time.
+        """
         self._position = position
         if not self._replies:
             return None
@@ -221,15 +272,19 @@ class Playout:
             return None
         audio = self._replies[place.reply].sentences[place.sentence]
         frame = bytes(audio.data[audio.played : audio.played + FRAME_SAMPLES])
+        if early and len(frame) < FRAME_SAMPLES and not audio.whole:
+            return None
         if not frame and not audio.finished:
             self._stop(position, now_ms, "starved")
             self._dry = place, position
             audio.ran_dry = True
             return None
+        if self._recall is not None and frame:
+            self._sent.append(_Sent(place, audio, len(frame), []))
         if self._current is None and frame:
             self._current = place
             self._measure_gap(place, position)
-            self.ledger.append(
+            self._note(
                 PlaybackStarted(
                     at=now_ms,
                     reply=place.reply,
@@ -240,15 +295,57 @@ class Playout:
             )
         audio.played += len(frame)
         if audio.finished:
-            self._stop(position + FRAME_SAMPLES, now_ms, "finished")
-            reply = self._replies[place.reply]
-            reply.next += 1
-            del reply.sentences[place.sentence]
-            if not audio.ran_dry:
-                self._hold.sentence_heard()
-            self._paused = self._paused or self._pause_due
-            self._pause_due = False
+            self._finish(place, audio, position, now_ms)
         return frame or None
+
+    def _finish(self, place: _Place, audio: _Audio, position: int, now_ms: float) -> None:
+        """The sentence's last frame leaves."""
+        self._stop(position + FRAME_SAMPLES, now_ms, "finished")
+        reply = self._replies[place.reply]
+        reply.next += 1
+        del reply.sentences[place.sentence]
+        if not audio.ran_dry:
+            self._hold.sentence_heard()
+        if self._sent and self._sent[-1].audio is audio:
+            self._sent[-1].finished = True
+            self._sent[-1].paused = self._pause_due
+        self._paused = self._paused or self._pause_due
+        self._pause_due = False
+
+    def _note(self, entry: PlaybackStarted | PlaybackStopped) -> None:
+        """Write to the ledger, once the frames before it have been played."""
+        if self._sent:
+            self._sent[-1].entries.append(entry)
+        else:
+            self._tell([entry])
+
+    def _tell(self, entries: Ledger) -> None:
+        for entry in entries:
+            started = isinstance(entry, PlaybackStarted)
+            turn = turn_of(entry.reply)
+            self._heard = _Place(turn, entry.reply, entry.index) if started else None
+        self.ledger += entries
+
+    def _take_back(self, *, protected: bool = True) -> None:
+        """Undo what has left and was not played; not within a sentence that is `protected`."""
+        unheard = self._sent
+        if not unheard or self._recall is None:
+            return
+        first = unheard[0].place
+        if protected and self._is_protected(first) and all(sent.place == first for sent in unheard):
+            return
+        self._recall()
+        while unheard:
+            sent = unheard.pop()
+            sent.audio.played -= sent.samples
+            reply = self._replies.get(sent.place.reply)
+            if sent.finished and reply is not None:
+                reply.next = sent.place.sentence
+                reply.sentences[sent.place.sentence] = sent.audio
+            if sent.paused:
+                self._paused, self._pause_due = False, True
+        self._current = self._heard
+        self._dry = None
 
     def _wanted(self, reply: ReplyId) -> bool:
         turn = turn_of(reply)
@@ -320,7 +417,7 @@ class Playout:
             return
         place, self._current = self._current, None
         audio = self._replies[place.reply].sentences[place.sentence]
-        self.ledger.append(
+        self._note(
             PlaybackStopped(
                 at=now_ms,
                 reply=place.reply,

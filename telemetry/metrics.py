@@ -35,8 +35,8 @@ SIP_DROPPED = Counter(
 )
 WEB_REFUSED = Counter(
     "pipeline_web_refused_total",
-    "Carriers' requests refused: unsigned, wrong_signature, no_auth_token, other_account, replay, "
-    "bad_form, rate, and for streams token or key.",
+    "Webhooks and media streams that were refused, by why: unsigned, wrong_signature, replay, "
+    "bad_form, rate, token, ...",
     ["reason"],
 )
 STAGE_DURATION = Histogram(

@@ -133,6 +133,12 @@ def sip(ready_fd: ReadyFd = -1) -> None:
 
 
 @app.command()
+def web(ready_fd: ReadyFd = -1) -> None:
+    """Answer calls that carriers bring as media streams: Twilio, Telnyx, Plivo, Vonage."""
+    _role("web", ready_fd)
+
+
+@app.command()
 def asr(ready_fd: ReadyFd = -1) -> None:
     """Hear: turn callers' speech into text. Run as many as the load needs."""
     _role("asr", ready_fd)
@@ -160,15 +166,6 @@ def recorder(ready_fd: ReadyFd = -1) -> None:
 def admin(ready_fd: ReadyFd = -1) -> None:
     """Show: serve the dashboard."""
     _role("admin", ready_fd)
-
-
-@app.command()
-def web() -> None:
-    """Answer calls from Twilio Media Streams and browsers (not in this version)."""
-    raise UserError(
-        "web is not in this version: calls come in by SIP (`trunkline sip`); a Twilio number "
-        "reaches it over Elastic SIP Trunking or <Dial><Sip>, as `trunkline up` shows"
-    )
 
 
 @app.command()

@@ -21,7 +21,7 @@ from trunkline.children import Announcement, Child, ChildFailedError, Readiness,
 from trunkline.settings import Settings
 
 #: What stops together, first to last; the bus comes after all.
-_STOP_ORDER = (("sip",), ("asr", "llm", "tts", "admin"), ("recorder",))
+_STOP_ORDER = (("sip", "web"), ("asr", "llm", "tts", "admin"), ("recorder",))
 ROLES = tuple(role for together in _STOP_ORDER for role in together)
 _STOP_SECONDS = 10.0
 #: Whoever has time lets the others go first (nice values). The ingress and the bus have none: a
@@ -88,6 +88,9 @@ class Part:
         if "http" in self.announcement:
             address = self.announcement["http"].removeprefix("http://")
             self.environment["TRUNKLINE_HTTP_LISTEN"] = address
+        if "web" in self.announcement:
+            address = self.announcement["web"].removeprefix("http://")
+            self.environment["TRUNKLINE_WEB_LISTEN"] = address
 
 
 def role_command(role: str) -> list[str]:
@@ -114,7 +117,8 @@ class Stack:
         command: Callable[[str], list[str]] = role_command,
     ) -> None:
         self._settings = settings
-        self._sizes = sizes
+        # The web side is there if it is to listen anywhere.
+        self._sizes = {"web": int(settings.web_listen is not None), **sizes}
         self._progress = progress
         self._command = command
         self._parts: list[Part] = []
@@ -156,6 +160,7 @@ class Stack:
             "event": "ready",
             "sip": said.get("sip"),
             "http": said.get("http"),
+            **({"web": said["web"]} if "web" in said else {}),
             "bus": self.bus_url,
             "database": self._settings.database_url,
             "processes": [{"role": child.name, "pid": child.pid} for child in self._children()],

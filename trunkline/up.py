@@ -103,6 +103,8 @@ def _check_ports(settings: Settings) -> None:
         *((sip.kind, sip, "TRUNKLINE_SIP_LISTEN") for sip in settings.sip_listen),
         (socket.SOCK_STREAM, settings.http_listen, "TRUNKLINE_HTTP_LISTEN"),
     ]
+    if settings.web_listen is not None:
+        wanted.append((socket.SOCK_STREAM, settings.web_listen, "TRUNKLINE_WEB_LISTEN"))
     for kind, where, variable in wanted:
         if trouble := cannot_bind(kind, where.host, where.port):
             raise UserError(f"cannot listen on {where}: {trouble}; free it, or set {variable}")

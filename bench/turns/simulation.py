@@ -27,6 +27,7 @@ from calls.agent import Agent
 from calls.conversation import Conversation
 from calls.ids import CallId, ReplyId
 from legs.leg import Heard, Leg
+from legs.mouth import Paced
 from media.frames import Codec
 from media.g711 import pcm_to_ulaw
 from workers.asr.ear import PhoneEar
@@ -146,7 +147,7 @@ class Simulation:
         self._keys: set[str] = set()
         self._line = _Line(scene)
         self._agent = agent
-        self._leg = Leg(_CALL, agent, self._line, self._now_ms)
+        self._leg = Leg(_CALL, agent, self._line, Paced(self._line), self._now_ms)
         self._leg.follow(self._conversation)
         self._write(
             e.CallStarted(

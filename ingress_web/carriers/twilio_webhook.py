@@ -17,7 +17,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Final
 
 import structlog
@@ -42,7 +42,7 @@ from ingress_web.carriers.twilio_fields import (
 from ingress_web.door import Door, Next, Offer, Refused
 from ingress_web.forms import FormError, read_form
 from ingress_web.refusals import Refusals
-from ingress_web.tokens import LIFE_S, StreamTokens, TokenError
+from ingress_web.tokens import LIFE_S, StreamTokens
 from ingress_web.webhooks import Answer, Request
 
 _log = structlog.get_logger(__name__)
@@ -91,32 +91,6 @@ class TwilioWebhook:
             return await self._voice(offer, request.url.base, signed=signed)
         except (ForbiddenError, FormError) as error:
             return self._refuse(request, error)
-
-    def stream_came(
-        self, call: str, account: str, parameters: Mapping[str, str], source: str
-    ) -> dict[str, str]:
-        """Is a stream that says it is of this call one that we asked for? Its parameters, but for
-        those that are ours.
-
-        Args:
-            parameters: what it said at its start.
-            source: who opened it, past our proxies.
-
-        Raises:
-            TokenError: it is not, and that was taken note of.
-        """
-        token = parameters.get(twiml.TOKEN, "")
-        if not token and self._check.allows_unsigned(source):
-            _log.warning("twilio.unsigned_stream", carrier_call=call[:40], source=source)
-        else:
-            try:
-                self._tokens.redeem(token, call, account)
-            except TokenError as error:
-                self._refusals.add(
-                    1008, "token", twiml.MEDIA, source, hint=error.fault, call=call[:40]
-                )
-                raise
-        return {n: v for n, v in parameters.items() if not n.startswith(twiml.RESERVED)}
 
     def connected(self, request: Request) -> Answer:
         """A stream is over, and what comes next is asked for."""

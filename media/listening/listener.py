@@ -37,9 +37,14 @@ class Opinion(NamedTuple):
 class Listener:
     """Buffers, times and conceals one call's incoming audio. Time is any clock in ms."""
 
-    def __init__(self) -> None:
+    def __init__(
+        self, *, least_ms: float = 20.0, start_ms: float = 40.0, most_ms: float = 200.0
+    ) -> None:
+        """How long audio is kept waiting for what is late, as JitterBuffer has it."""
         self._vad = EnergyVad()
-        self._jitter = JitterBuffer(quiet=self._is_quiet)
+        self._jitter = JitterBuffer(
+            quiet=self._is_quiet, least_ms=least_ms, start_ms=start_ms, most_ms=most_ms
+        )
         self._concealer = Concealer()
         self._silent = True
 

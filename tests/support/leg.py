@@ -9,6 +9,7 @@ from calls.conversation import Conversation
 from calls.ids import ReplyId
 from calls.transfer import TransferMode
 from legs.leg import Heard, Key, Leg
+from legs.mouth import Paced
 from media.frames import Codec
 from tests.support.facts import AGENT, CALL, started
 
@@ -54,7 +55,7 @@ class Call:
 
     def __init__(self, agent: Agent = AGENT) -> None:
         self.phone = Phone()
-        self.leg = Leg(CALL, agent, self.phone, lambda: 0.0)
+        self.leg = Leg(CALL, agent, self.phone, Paced(self.phone), lambda: 0.0)
         self.conversation = Conversation.of([started(agent=agent)])
         self.leg.follow(self.conversation)
 

@@ -33,7 +33,7 @@ from trunkline.settings import Settings
 Ready = Callable[[dict[str, object]], None]
 
 #: Each is a module of this package with a function `start` (trunkline.roles.running.Start).
-ROLES: Final = ("sip", "asr", "llm", "tts", "recorder", "admin")
+ROLES: Final = ("sip", "web", "asr", "llm", "tts", "recorder", "admin")
 
 _log = get_logger(__name__)
 

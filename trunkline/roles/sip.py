@@ -11,7 +11,6 @@ from typing import Final
 from bus.bindings import Bindings
 from bus.broker import BusError
 from bus.dialling import Dialling
-from bus.pools import PoolWatch
 from bus.session import BusSession
 from bus.tasks import stop
 from ingress_sip.endpoint import EndpointConfig
@@ -26,6 +25,7 @@ from ingress_sip.trunking.config import Trunks
 from telemetry.log import get_logger
 from trunkline.agents_file import load_agents
 from trunkline.errors import UserError
+from trunkline.roles.pools import pool_watch
 from trunkline.roles.running import Running, now_ms
 from trunkline.settings import Settings
 from trunkline.sip_listeners import families, listeners, source_limits, tls_files
@@ -97,13 +97,7 @@ async def _keep_bindings(server: SipServer, bindings: Bindings) -> None:
 async def start(settings: Settings, session: BusSession) -> AsyncIterator[Running]:
     agents = load_agents(settings.agents)
     trunks = load_trunks(settings.trunks, settings.secret)
-    pools = PoolWatch(
-        session.redis,
-        session.presence,
-        asyncio.get_running_loop().time,
-        grace_s=settings.pool_grace_seconds,
-        max_lag_s=settings.max_lag_seconds,
-    )
+    pools = pool_watch(settings, session)
     _allow_sockets()
     config = config_of(settings, trunks)
     resolver = Resolver(families=families(settings))

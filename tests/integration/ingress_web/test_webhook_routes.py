@@ -13,10 +13,10 @@ from structlog.testing import capture_logs
 
 from ingress_web.carriers import twiml
 from ingress_web.forms import MAX_BODY
-from ingress_web.gate import Gate
+from ingress_web.gate import Gate, harden
 from ingress_web.proxies import Proxies
 from ingress_web.rate import RequestRate
-from ingress_web.routes import add_twilio
+from ingress_web.routes import twilio_routes
 from tests.support.twilio import CALL, PUBLIC, Desk, encoded, fields, signed
 
 FORM = "application/x-www-form-urlencoded"
@@ -35,7 +35,8 @@ class Site:
             refusals=self.desk.refusals,
         )
         app = web.Application()
-        add_twilio(app, self.desk.webhook, gate)
+        app.add_routes(twilio_routes(self.desk.webhook, gate))
+        app.on_response_prepare.append(harden)
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0)
 
     async def __aenter__(self) -> Site:

@@ -11,7 +11,7 @@ from structlog.testing import capture_logs
 
 from ingress_web.carriers import twiml
 from ingress_web.door import Refused
-from ingress_web.tokens import LIFE_S, TokenError
+from ingress_web.tokens import LIFE_S
 from ingress_web.webhooks import Answer, Request
 from tests.support.twilio import ACCOUNT, CALL, OTHER_CALL, PUBLIC, Desk, fields
 
@@ -56,15 +56,13 @@ async def test_a_call_is_connected_to_a_stream() -> None:
     assert _stream(answer).attrib["url"] == "wss://voice.example.com/twilio/media"
     assert _stream(answer).attrib["statusCallback"] == f"{PUBLIC}/twilio/status"
     parameters = _parameters(answer)
-    token = parameters.pop(twiml.TOKEN)
+    desk.tokens.redeem(parameters.pop(twiml.TOKEN), CALL, ACCOUNT)
     assert parameters == {"tenant": "acme", "greeting": "Hello there", "SipHeader_X-Account": "42"}
     (offer,) = desk.door.offers
     assert (offer.call, offer.account) == (CALL, ACCOUNT)
     assert (offer.caller, offer.called, offer.number) == ("+15557777", "+15550001", "+15550001")
     assert (offer.direction, offer.placed_as) == ("inbound", "")
     assert offer.parameters == parameters
-    said = {**parameters, twiml.TOKEN: token}
-    assert desk.webhook.stream_came(CALL, ACCOUNT, said, "192.0.2.1") == parameters
 
 
 async def test_a_call_that_we_placed_is_known_by_our_id() -> None:
@@ -467,31 +465,6 @@ async def test_without_an_auth_token_nothing_is_signed() -> None:
     assert logs[0]["why"] == "no_auth_token"
 
 
-@pytest.mark.parametrize(
-    "said", ["none", "used", "expired", "of another call", "of another account", "spoilt"]
-)
-async def test_a_stream_without_its_token_is_refused(said: str) -> None:
-    desk = Desk()
-    token = _token(await _offered(desk))
-    call, account = CALL, ACCOUNT
-    match said:
-        case "none":
-            token = ""
-        case "used":
-            desk.webhook.stream_came(CALL, ACCOUNT, {twiml.TOKEN: token}, "192.0.2.1")
-        case "expired":
-            desk.clock.now += LIFE_S + 1
-        case "of another call":
-            call = OTHER_CALL
-        case "of another account":
-            account = "AC" + "b" * 32
-        case _:
-            token = token[:-2]
-    with capture_logs() as logs, pytest.raises(TokenError):
-        desk.webhook.stream_came(call, account, {twiml.TOKEN: token}, "192.0.2.1")
-    assert (logs[0]["event"], logs[0]["why"]) == ("web.refused", "token")
-
-
 # Parameters: what comes from callers and from URLs goes into XML, logs and the call's log.
 
 
@@ -537,15 +510,14 @@ async def test_there_are_not_too_many_parameters() -> None:
 # Development.
 
 
-async def test_an_unsigned_stream_from_nearby_is_loud() -> None:
+async def test_an_unsigned_call_from_nearby_is_loud() -> None:
     with capture_logs() as logs:
         desk = Desk(unsigned=True)
         request = desk.request(_VOICE, _PLAIN, signature="", source="127.0.0.1")
         answer = await desk.webhook.voice(request)
-        assert desk.webhook.stream_came(CALL, ACCOUNT, {"a": "b"}, "127.0.0.1") == {"a": "b"}
     assert twiml.TOKEN not in _parameters(answer)
     assert [line["event"] for line in logs] == [
-        "twilio.unsigned_is_allowed", "twilio.unsigned_request", "twilio.unsigned_stream",
+        "twilio.unsigned_is_allowed", "twilio.unsigned_request",
     ]  # fmt: skip
     assert {line["log_level"] for line in logs} == {"warning"}
 
@@ -555,10 +527,6 @@ async def test_unsigned_requests_from_afar_are_refused_all_the_same() -> None:
     assert (await desk.webhook.voice(desk.request(_VOICE, _PLAIN, signature=""))).status == 403
     wrong = desk.request(_VOICE, _PLAIN, signature="A" * 28, source="127.0.0.1")
     assert (await desk.webhook.voice(wrong)).status == 403
-    with pytest.raises(TokenError):
-        desk.webhook.stream_came(CALL, ACCOUNT, {}, "203.0.113.1")
-    with pytest.raises(TokenError):
-        desk.webhook.stream_came(CALL, ACCOUNT, {twiml.TOKEN: "wrong"}, "127.0.0.1")
 
 
 async def test_memory_of_calls_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:

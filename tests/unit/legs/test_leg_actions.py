@@ -10,6 +10,7 @@ from calls.conversation import Conversation
 from calls.ids import ReplyId
 from calls.transfer import Destination, Transfer
 from legs.leg import Leg
+from legs.mouth import Paced
 from tests.support.facts import guessed, reply_ended, reply_started, speech, turn, withdrawn
 from tests.support.leg import Call
 
@@ -172,7 +173,7 @@ def test_the_caller_who_comes_back_is_told_so_once() -> None:
 
 def test_a_leg_that_follows_no_log_yet_does_nothing() -> None:
     phone = Call(DESK).phone
-    leg = Leg(Call(DESK).leg.call, DESK, phone, lambda: 0.0)
+    leg = Leg(Call(DESK).leg.call, DESK, phone, Paced(phone), lambda: 0.0)
     leg.happened(TRANSFER, Conversation())
     leg.tick(0.0)
     assert phone.transfers == []
