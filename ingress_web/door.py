@@ -70,6 +70,8 @@ class StatusChange(NamedTuple):
     direction: Literal["inbound", "outbound"]
     #: The SIP response that ended it, as far as the carrier tells.
     sip_status: int | None = None
+    #: As `Offer.placed_as`: it may be told before `Carrier.place` has returned.
+    placed_as: str = ""
 
 
 class Dialled(NamedTuple):

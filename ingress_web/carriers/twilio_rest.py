@@ -127,10 +127,10 @@ class TwilioCarrier:
         fields = [
             ("To", to),
             ("From", from_),
-            ("Url", twiml.webhook_url(self._public_url, call)),
+            ("Url", twiml.placed_url(self._public_url, twiml.VOICE, call)),
             ("Method", "POST"),
             ("Timeout", str(max(1, min(600, round(timeout_s))))),
-            ("StatusCallback", self._public_url + twiml.STATUS),
+            ("StatusCallback", twiml.placed_url(self._public_url, twiml.STATUS, call)),
             ("StatusCallbackMethod", "POST"),
             # Without these only the end is told (docs/voice/api/call-resource).
             ("StatusCallbackEvent", "ringing"),

@@ -167,7 +167,7 @@ class TwilioWebhook:
                 # Offered to a process that is gone, or to another: nobody here could go on.
                 _log.warning("twilio.unknown_call", carrier_call=call)
                 return _twiml(twiml.hang_up())
-            hook, now = _hook(request), self._clock()
+            hook, now = _query(request, HOOK), self._clock()
             attached = self._door.standing(call) == "attached"
             if (earlier := use_hook(known, hook, now, attached=attached)) is not None:
                 return earlier
@@ -185,12 +185,13 @@ class TwilioWebhook:
             return
         progress = read_progress(request.form)
         if progress is None:
-            self._door.status_changed(read_status(request.form))
+            placed_as = _query(request, twiml.PLACED_AS)
+            self._door.status_changed(read_status(request.form)._replace(placed_as=placed_as))
             return
         (call, _), status, detail = progress
         known = self._calls.get(call)
         # The <Dial>'s own URL: while that is open, the transfer is under way.
-        if known is None or _hook(request) not in known.open_hooks:
+        if known is None or _query(request, HOOK) not in known.open_hooks:
             raise ForbiddenError("replay", "that transfer is not under way")
         self._door.transfer_progressed(call, status, detail)
 
@@ -252,8 +253,8 @@ class TwilioWebhook:
         return Answer(403, body="forbidden\n")
 
 
-def _hook(request: Request) -> str:
-    return read_form(request.url.query.encode("ascii")).get(HOOK, "")
+def _query(request: Request, name: str) -> str:
+    return read_form(request.url.query.encode("ascii")).get(name, "")
 
 
 def _refusal(offer: Offer, refused: Refused) -> Answer:

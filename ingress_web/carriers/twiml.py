@@ -127,6 +127,8 @@ def play_digits(action: str, digits: str) -> str:
     return str(response)
 
 
-def webhook_url(base: str, placed_as: str) -> str:
-    """The webhook of a call that we place."""
-    return f"{base}{VOICE}?{PLACED_AS}={quote(placed_as, safe='')}"
+def placed_url(base: str, path: str, placed_as: str) -> str:
+    """A webhook of a call that we place: `VOICE` or `STATUS`. Twilio may ask before we know what it
+    calls the call.
+    """
+    return f"{base}{path}?{PLACED_AS}={quote(placed_as, safe='')}"

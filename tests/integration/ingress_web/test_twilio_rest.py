@@ -137,7 +137,7 @@ async def test_a_call_is_placed(line: Line) -> None:
         ("Url", PUBLIC + twiml.VOICE + "?trunkline_call=our-id-1"),
         ("Method", "POST"),
         ("Timeout", "45"),
-        ("StatusCallback", PUBLIC + twiml.STATUS),
+        ("StatusCallback", PUBLIC + twiml.STATUS + "?trunkline_call=our-id-1"),
         ("StatusCallbackMethod", "POST"),
         ("StatusCallbackEvent", "ringing"),
         ("StatusCallbackEvent", "answered"),

@@ -67,7 +67,7 @@ async def test_a_call_is_connected_to_a_stream() -> None:
 
 async def test_a_call_that_we_placed_is_known_by_our_id() -> None:
     desk = Desk()
-    target = twiml.webhook_url("", "20260101t000000-0123abcd")
+    target = twiml.placed_url("", twiml.VOICE, "20260101t000000-0123abcd")
     await desk.webhook.voice(
         desk.request(target, fields(Direction="outbound-api", CallStatus="in-progress"))
     )
@@ -349,6 +349,14 @@ def test_how_a_call_stands_is_told(status: str, sip: str, ending: str | None) ->
     (change,) = desk.door.changes
     assert (change.call, change.status, change.direction) == (CALL, status, "outbound")
     assert change.ending == ending
+
+
+def test_a_placed_call_s_status_names_it_by_our_id() -> None:
+    desk = Desk()
+    target = twiml.placed_url("", twiml.STATUS, "20260101t000000-0123abcd")
+    told = fields(CallStatus="busy", Direction="outbound-api")
+    assert desk.webhook.status(desk.request(target, told)).status == 204
+    assert desk.door.changes[0].placed_as == "20260101t000000-0123abcd"
 
 
 def test_a_stream_s_trouble_is_logged() -> None:
