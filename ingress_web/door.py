@@ -70,6 +70,8 @@ class StatusChange(NamedTuple):
     direction: Literal["inbound", "outbound"]
     #: The SIP response that ended it, as far as the carrier tells.
     sip_status: int | None = None
+    #: As `Offer.placed_as`: it may be told before `Carrier.place` has returned.
+    placed_as: str = ""
 
 
 class Dialled(NamedTuple):
@@ -109,9 +111,18 @@ class Door(Protocol):
         """
         ...
 
+    def transfer_progressed(self, call: str, status: int, detail: str) -> None:
+        """A step of a transfer: 180, it rings; 200, the caller speaks to whom it was put through
+        to, and the call is over for us (`Leg.action_done`, Ending.TRANSFERRED). `detail` is the
+        carrier's word. It may come late, and in any order.
+        """
+        ...
+
     def dialled(self, call: str, outcome: Dialled) -> Next:
-        """A transfer is over. `hang_up` where it went well, `connect` to have the caller back;
-        `refuse` where none is under way.
+        """A transfer is over: nobody answered, or they have spoken. `hang_up` where it went well,
+        `connect` to have the caller back; `refuse` where none is, or was, under way.
+
+        Where the caller hung up too, `status_changed` comes next, whatever this says.
         """
         ...
 

@@ -35,7 +35,8 @@ SIP_DROPPED = Counter(
 )
 WEB_REFUSED = Counter(
     "pipeline_web_refused_total",
-    "WebSocket connections and webhooks that were refused, by why.",
+    "Webhooks and media streams that were refused, by why: unsigned, wrong_signature, replay, "
+    "bad_form, rate, token, ...",
     ["reason"],
 )
 STAGE_DURATION = Histogram(

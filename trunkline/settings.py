@@ -8,13 +8,11 @@ A value comes from `TRUNKLINE_<NAME>` in the environment, else from `<name>` in 
 from __future__ import annotations
 
 import difflib
-import ipaddress
 import os
 import re
 import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self
-from urllib.parse import urlsplit
 
 from pydantic import (
     Field,
@@ -32,6 +30,7 @@ from pydantic_settings import (
 )
 
 from trunkline.errors import UserError
+from trunkline.kinds import BusUrl, DatabaseUrl, PublicHost, TwilioAccount, UrlKey, WebUrl
 from trunkline.listen import (
     HostPort,
     HttpAddress,
@@ -48,16 +47,7 @@ CONFIG_VARIABLE = "TRUNKLINE_CONFIG"
 CONFIG_FILE = "trunkline.toml"
 EXAMPLE_AGENTS = Path(__file__).with_name("agents.example.yaml")
 
-#: It ends in letters: what ends in digits was meant to be an address.
-_HOST_NAME = re.compile(r"(?=.{1,253}$)([\w-]+\.)*[A-Za-z][\w-]*")
 _SECRET_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
-_DATABASES = (
-    "sqlite:///",
-    "sqlite+aiosqlite:///",
-    "postgres://",
-    "postgresql://",
-    "postgresql+asyncpg://",
-)
 
 
 class SettingsError(UserError):
@@ -79,12 +69,12 @@ class Settings(BaseSettings):
     data_dir: Annotated[Path, Field(examples=["/var/lib/trunkline"])] = Path("var")
     """Folder for whatever is kept here: the SQLite file, recordings, the embedded bus."""
 
-    bus_url: Annotated[str | None, Field(examples=["redis://redis:6379/0"])] = None
+    bus_url: Annotated[BusUrl | None, Field(examples=["redis://redis:6379/0"])] = None
     """Redis >= 6.2 or Valkey: redis://, rediss:// or unix://. Without it `trunkline up` starts a
     server of its own in DATA_DIR."""
 
     database_url: Annotated[
-        str, Field(examples=["postgresql://trunkline:secret@postgres/trunkline"])
+        DatabaseUrl, Field(examples=["postgresql://trunkline:secret@postgres/trunkline"])
     ] = ""
     """Postgres or SQLite. Without it: the file trunkline.db in DATA_DIR."""
 
@@ -124,7 +114,7 @@ class Settings(BaseSettings):
     rtp_ports: Annotated[RtpPorts, Field(examples=["20000-20999"])] = PortRange(20000, 29999)
     """UDP ports for the calls' audio, two per call; open them in the firewall beside SIP's."""
 
-    public_address: Annotated[str | None, Field(examples=["203.0.113.7"])] = None
+    public_address: Annotated[PublicHost | None, Field(examples=["203.0.113.7"])] = None
     """IP address that callers reach us by, written into SIP and SDP. Set it behind NAT; without it
     the address of the network interface towards the caller is used."""
 
@@ -167,7 +157,7 @@ class Settings(BaseSettings):
     """Where carriers reach us by HTTP and WebSocket: their webhooks and media streams. Off without
     it. Carriers want TLS with a name's certificate: put a proxy in front."""
 
-    public_url: Annotated[str | None, Field(examples=["https://voice.example.com"])] = None
+    public_url: Annotated[WebUrl | None, Field(examples=["https://voice.example.com"])] = None
     """How carriers write WEB_LISTEN: scheme, host, and what a proxy takes off the path. Twilio
     signs this URL. Without it a request's X-Forwarded-Proto and -Host are used if it comes from
     TRUSTED_PROXIES, else its Host; calls cannot be placed by Twilio."""
@@ -191,12 +181,12 @@ class Settings(BaseSettings):
     """Messages a second that one media stream may send. Carriers send 50 of audio, and some at
     once when the network was slow; a stream that goes on above this is closed."""
 
-    stream_key: Annotated[SecretStr | None, Field(examples=["32 or more random letters"])] = None
+    stream_key: Annotated[UrlKey | None, Field(examples=["32 or more random letters"])] = None
     """The secret in the media streams' URLs of Telnyx, Plivo and Vonage:
     wss://HOST/telnyx/media?key=... Without it those streams are refused."""
 
     twilio_account_sid: Annotated[
-        str | None, Field(examples=["ACXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXX"])
+        TwilioAccount | None, Field(examples=["ACXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXX"])
     ] = None
     """Twilio's account. Needed to hang up, transfer and place calls; requests of another account
     are refused."""
@@ -207,7 +197,7 @@ class Settings(BaseSettings):
     ] = None
     """Twilio's secret: what its webhooks are signed with. Without it they are refused."""
 
-    twilio_api_url: Annotated[str, Field(examples=["https://api.dublin.ie1.twilio.com"])] = (
+    twilio_api_url: Annotated[WebUrl, Field(examples=["https://api.dublin.ie1.twilio.com"])] = (
         "https://api.twilio.com"
     )
     """Twilio's REST API, for accounts of another region."""
@@ -309,61 +299,11 @@ class Settings(BaseSettings):
                 raise ValueError(f"tls needs {PREFIX}{name.upper()}")
         return value
 
-    @field_validator("bus_url")
-    @classmethod
-    def _redis(cls, value: str | None) -> str | None:
-        if value is not None and not value.startswith(("redis://", "rediss://", "unix://")):
-            raise ValueError("write redis://HOST:PORT/0, rediss://... or unix:///PATH")
-        return value
-
-    @field_validator("public_address")
-    @classmethod
-    def _an_address(cls, value: str | None) -> str | None:
-        if value is not None and not _is_address(value) and not _HOST_NAME.fullmatch(value):
-            raise ValueError("write an IP address alone, without a port, like 203.0.113.7")
-        return value
-
-    @field_validator("public_url", "twilio_api_url")
-    @classmethod
-    def _a_url(cls, value: str | None) -> str | None:
-        if value is None:
-            return None
-        try:
-            parts = urlsplit(value)
-            fine = parts.scheme in ("https", "http") and parts.hostname and parts.port != 0
-        except ValueError:
-            fine = False
-        plain = re.fullmatch(r"[!-~]+", value) and not re.search(r"[?#@\\\"<>]", value)
-        if not fine or not plain:
-            raise ValueError("write https://HOST, without a query, like https://voice.example.com")
-        return value.rstrip("/")
-
-    @field_validator("stream_key")
-    @classmethod
-    def _long_enough(cls, value: SecretStr | None) -> SecretStr | None:
-        if value is not None and not re.fullmatch(r"[\w.~-]{16,256}", value.get_secret_value()):
-            raise ValueError("write 16 or more letters and digits, as `openssl rand -hex 16` does")
-        return value
-
-    @field_validator("twilio_account_sid")
-    @classmethod
-    def _an_account(cls, value: str | None) -> str | None:
-        if value is not None and not re.fullmatch(r"AC[0-9a-fA-F]{32}", value):
-            raise ValueError("write the Account SID: AC and 32 hex digits")
-        return value
-
     @field_validator("twilio_auth_token")
     @classmethod
     def _has_account(cls, value: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
         if value is None and info.data.get("twilio_account_sid") is not None:
             raise ValueError(f"{PREFIX}TWILIO_ACCOUNT_SID is of no use without it")
-        return value
-
-    @field_validator("database_url")
-    @classmethod
-    def _known_database(cls, value: str) -> str:
-        if value and not value.startswith(_DATABASES):
-            raise ValueError("write postgresql://USER:PASSWORD@HOST/NAME or sqlite:///PATH")
         return value
 
     @model_validator(mode="after")
@@ -454,14 +394,6 @@ def load_settings(**values: Any) -> Settings:
         return Settings(**values)
     except ValidationError as error:
         raise SettingsError("\n".join(_explain(one, file) for one in error.errors())) from None
-
-
-def _is_address(text: str) -> bool:
-    try:
-        ipaddress.ip_address(text)
-    except ValueError:
-        return False
-    return True
 
 
 def _check_file(file: Path) -> None:

@@ -1,7 +1,7 @@
 """What is asked of a carrier about its own calls, beside their streams: `Carrier`, a file each.
 
 Calls are named by the carrier's ids. Whoever asks has an agent that waits, so everything answers
-or fails within 30 s.
+or fails within 35 s.
 """
 
 from __future__ import annotations

@@ -78,7 +78,8 @@ def hang_up() -> str:
 
 def dial(action: str, target: str, *, caller_id: str = "", timeout_s: float = 30) -> str:
     """Put the caller through, then ask `action`, a URL of `DIALLED`, what to do
-    (docs/voice/twiml/dial, "action").
+    (docs/voice/twiml/dial, "action"). The action comes when the two have spoken; that somebody is
+    called, and answers, is told to `STATUS` (docs/voice/twiml/number, "statusCallback").
 
     Raises:
         ValueError: the target or the caller's id is none.
@@ -93,14 +94,20 @@ def dial(action: str, target: str, *, caller_id: str = "", timeout_s: float = 30
         timeout=max(5, min(600, round(timeout_s))),
         caller_id=caller_id or None,
     )
+    progress = {
+        "status_callback": action.replace(DIALLED, STATUS),
+        "status_callback_event": "ringing answered",
+        "status_callback_method": "POST",
+    }
     scheme, colon, rest = target.partition(":")
     if not colon:
-        dialling.number(target)
+        dialling.number(target, **progress)
     elif scheme == "tel":  # RFC 3966: parameters come after a semicolon
-        dialling.number(parse_target(rest.partition(";")[0]))
+        dialling.number(parse_target(rest.partition(";")[0]), **progress)
     else:
         # <Sip> takes no sips: TLS is asked for by a parameter (docs/voice/twiml/sip, "Transport").
-        dialling.sip(f"sip:{rest}" + (";transport=tls" if scheme == "sips" else ""))
+        tls = ";transport=tls" if scheme == "sips" else ""
+        dialling.sip(f"sip:{rest}{tls}", **progress)
     response.append(dialling)
     return str(response)
 
@@ -120,6 +127,8 @@ def play_digits(action: str, digits: str) -> str:
     return str(response)
 
 
-def webhook_url(base: str, placed_as: str) -> str:
-    """The webhook of a call that we place."""
-    return f"{base}{VOICE}?{PLACED_AS}={quote(placed_as, safe='')}"
+def placed_url(base: str, path: str, placed_as: str) -> str:
+    """A webhook of a call that we place: `VOICE` or `STATUS`. Twilio may ask before we know what it
+    calls the call.
+    """
+    return f"{base}{path}?{PLACED_AS}={quote(placed_as, safe='')}"
