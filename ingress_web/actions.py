@@ -23,6 +23,16 @@ from ingress_web.server import WebServer
 _log = structlog.get_logger(__name__)
 #: How long a transfer's target may ring, s: less than the leg waits for what comes of it.
 _RING_S: Final = 60.0
+#: Calls that are over because the carrier said so, or that it goes on with.
+_THEIRS: Final = frozenset(
+    {
+        Ending.CALLER_HUNG_UP,
+        Ending.TRANSFERRED,
+        Ending.BUSY,
+        Ending.REJECTED,
+        Ending.UNREACHABLE,
+    }
+)
 #: How long after the last key the stream may take to come back, s.
 _BACK_S: Final = 30.0
 
@@ -92,17 +102,22 @@ class Actions:
             return "hang_up"
         return "connect"
 
-    def left(self, call: WebCall) -> Ending | None:
-        """How a call ends whose caller has left while something is under way; None: as any."""
+    def progressed(self, call: WebCall, status: int, detail: str) -> None:
+        """A step of a transfer: it rings, or the caller speaks to somebody else now."""
         under_way = self._under_way.get(call)
         if under_way is None or under_way.what != "transfer":
-            return None
-        # Who hangs up during a transfer spoke with the target, or did not wait: nobody says which.
-        return Ending.CALLER_HUNG_UP
+            return
+        call.leg.transfer_progressed(under_way.reply, status, detail)
+        if status == 200:
+            reply = under_way.reply
+            call.leg.action_done(reply, "transfer", ok=True, status=status, detail=detail)
+            self._server.live.finish(call, Ending.TRANSFERRED)
 
     async def _transfer(self, carrier: Carrier, call: WebCall, reply: ReplyId, target: str) -> None:
         try:
-            await carrier.transfer(call.carrier_call, target, timeout_s=_RING_S)
+            # Whom we called does not own a number of the account to be shown.
+            shown = call.started.caller if call.started.direction == "outbound" else ""
+            await carrier.transfer(call.carrier_call, target, caller_id=shown, timeout_s=_RING_S)
         except (CarrierError, ValueError) as error:
             self._refused(call, reply, "transfer", error)
 
@@ -132,6 +147,17 @@ class Actions:
 
     def _ended(self, call: WebCall) -> None:
         self._under_way.pop(call, None)
+        carrier = self._carriers.get(call.started.carrier)
+        named = call.carrier_call != call.started.call  # else the carrier never heard of it
+        if carrier is not None and named and call.ending not in _THEIRS:
+            self._server.live.spawn(self._hang_up(carrier, call))
+
+    async def _hang_up(self, carrier: Carrier, call: WebCall) -> None:
+        """Its stream is closed already, which has the carrier ask us what now; this is surer."""
+        try:
+            await carrier.hang_up(call.carrier_call)
+        except (CarrierError, ValueError) as error:
+            _log.warning("carrier.refused", call=call.started.call, what="hangup", error=str(error))
 
     def _refused(self, call: WebCall, reply: ReplyId, what: str, error: Exception) -> None:
         """The carrier would not: the caller is still, or again, with the agent."""

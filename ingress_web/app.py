@@ -16,6 +16,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from ingress_web.dialects.messages import Dialect
 from ingress_web.dialects.registry import DIALECTS
+from ingress_web.gate import harden
 from ingress_web.server import WebServer
 from ingress_web.streams import Streams
 
@@ -37,6 +38,7 @@ def make_app(
         web.get("/ready", _ready(server)),
         web.get("/metrics", _metrics),
     ])  # fmt: skip
+    app.on_response_prepare.append(harden)
     app.on_shutdown.append(lambda _: streams.close())
     return app
 

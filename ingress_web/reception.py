@@ -38,8 +38,8 @@ class StreamKeys(NamedTuple):
     tokens: StreamTokens
     #: The secret in the URLs of streams that have no webhook; None: they are refused.
     key: str | None = None
-    #: For development: a Twilio stream needs no token.
-    unsigned: bool = False
+    #: Does a Twilio stream from this address need no token? In development.
+    unsigned: Callable[[str], bool] = lambda _: False
 
 
 class Reception:
@@ -102,6 +102,11 @@ class Reception:
             self._expect(_again(known))
         return "connect"
 
+    def transfer_progressed(self, call: str, status: int, detail: str) -> None:
+        """See `Door`."""
+        if (known := self._server.of(_TWILIO, call)) is not None:
+            self._actions.progressed(known, status, detail)
+
     def dialled(self, call: str, outcome: Dialled) -> Next:
         """See `Door`."""
         known = self._server.of(_TWILIO, call)
@@ -115,20 +120,21 @@ class Reception:
     def status_changed(self, change: StatusChange) -> None:
         """See `Door`."""
         call = self._server.of(_TWILIO, change.call)
+        if call is None and change.placed_as:
+            call = self._server.live.named(CallId(change.placed_as))
         if call is None:
             if change.ending is not None:
                 self._expected.pop(change.call, None)
             return
         if change.ending is not None:
             answered = call.connected_ms is not None
-            why = Ending.CALLER_HUNG_UP if answered else change.ending
-            self._server.live.finish(call, self._actions.left(call) or why)
+            self._server.live.finish(call, Ending.CALLER_HUNG_UP if answered else change.ending)
         elif call.connected_ms is None and (status := _RINGING.get(change.status, 0)) >= 180:
             self._server.live.tell(call, CallRinging(at=call.now_ms(), status=status))
 
     # Streams
 
-    def judge(self, request: web.Request, dialect: Dialect, started: Started) -> Offer:
+    def judge(self, request: web.Request, source: str, dialect: Dialect, started: Started) -> Offer:
         """What a stream that begins is a call of (ingress_web.streams.Admit).
 
         Raises:
@@ -136,8 +142,8 @@ class Reception:
         """
         if dialect.name != _TWILIO:
             return self._judge_by_key(request, dialect, started)
-        if self._keys.unsigned and TOKEN not in started.parameters:
-            _log.warning("twilio.unsigned_stream", source=request.remote, carrier_call=started.call)
+        if TOKEN not in started.parameters and self._keys.unsigned(source):
+            _log.warning("twilio.unsigned_stream", source=source, carrier_call=started.call)
             return self._offer(started) or _unannounced(dialect.name, started)
         try:
             token = started.parameters.get(TOKEN, "")

@@ -24,6 +24,7 @@ from ingress_web.dialects.messages import (
     Stopped,
 )
 from ingress_web.door import Offer
+from ingress_web.gate import Gate
 from ingress_web.server import RefusedError, WebServer, refused
 from telemetry import metrics
 
@@ -33,27 +34,34 @@ _START_S: Final = 10.0
 _START_MESSAGES: Final = 4
 #: So many may be about to say it, at once.
 _MOST_STARTING: Final = 100
-#: Messages a second that a stream may send, and how many more after a stall of the network.
-_RATE: Final = 150.0
-_BURST: Final = 1500.0
+#: What a network that stalled may bring at once: so many seconds' messages.
+_BURST_S: Final = 10.0
 #: A connection that answers no ping for this long is gone, s.
 _HEARTBEAT_S: Final = 15.0
 
-#: What a stream that begins is a call of. Raises RefusedError.
-Admit = Callable[[web.Request, Dialect, Started], Offer]
+#: What a stream that begins is a call of: its request, and who sent that. Raises RefusedError.
+Admit = Callable[[web.Request, str, Dialect, Started], Offer]
 
 
 class Streams:
     """Takes WebSocket connections (aiohttp handlers)."""
 
-    def __init__(self, server: WebServer, admit: Admit) -> None:
+    def __init__(self, server: WebServer, admit: Admit, gate: Gate, *, rate: float = 200.0) -> None:
+        """`rate`: messages a second that a stream may send."""
         self._server = server
         self._admit = admit
+        self._gate = gate
+        self._rate = rate
         self._starting = 0
         self._open: set[web.WebSocketResponse] = set()
 
     async def take(self, request: web.Request, dialect: Dialect) -> web.StreamResponse:
-        """Carry one connection from its upgrade to its end."""
+        """Carry one connection from its upgrade to its end.
+
+        Raises:
+            web.HTTPException: there is none.
+        """
+        source = self._gate.source(request)
         if self._starting >= _MOST_STARTING:
             metrics.WEB_REFUSED.labels("crowd").inc()
             raise web.HTTPServiceUnavailable(headers={"Retry-After": "5"})
@@ -71,8 +79,8 @@ class Streams:
         self._open.add(socket)
         connection = SocketConnection(socket)
         try:
-            peer = _Peer(request, socket, connection, dialect)
-            await _Reader(self._server, self._admit, peer).run(self._started)
+            peer = _Peer(request, source, socket, connection, dialect)
+            await _Reader(self._server, self._admit, peer, self._rate).run(self._started)
         finally:
             self._open.discard(socket)
             await connection.closed()
@@ -89,6 +97,7 @@ class Streams:
 
 class _Peer(NamedTuple):
     request: web.Request
+    source: str
     socket: web.WebSocketResponse
     connection: SocketConnection
     dialect: Dialect
@@ -97,11 +106,12 @@ class _Peer(NamedTuple):
 class _Reader:
     """Reads one connection."""
 
-    def __init__(self, server: WebServer, admit: Admit, peer: _Peer) -> None:
+    def __init__(self, server: WebServer, admit: Admit, peer: _Peer, rate: float) -> None:
         self._server = server
         self._admit = admit
-        self._request, self._socket, self._connection, self._dialect = peer
-        self._tokens = _BURST
+        self._request, self._source, self._socket, self._connection, self._dialect = peer
+        self._rate = rate
+        self._tokens = rate * _BURST_S
         self._counted_s = asyncio.get_running_loop().time()
 
     async def run(self, started: Callable[[], None]) -> None:
@@ -137,9 +147,9 @@ class _Reader:
                 return None, ()
             for number, message in enumerate(messages):
                 if isinstance(message, Started):
-                    offer = self._admit(self._request, self._dialect, message)
+                    offer = self._admit(self._request, self._source, self._dialect, message)
                     call = await self._server.connect(
-                        offer, message, self._dialect, self._connection, self._remote
+                        offer, message, self._dialect, self._connection, self._source
                     )
                     return call, messages[number + 1 :]
         raise DialectError(f"no start within {_START_MESSAGES} messages")
@@ -167,17 +177,14 @@ class _Reader:
         if received.type not in (WSMsgType.TEXT, WSMsgType.BINARY):
             return None
         now = asyncio.get_running_loop().time()
-        self._tokens = min(self._tokens + (now - self._counted_s) * _RATE, _BURST) - 1
+        self._tokens = self._tokens + (now - self._counted_s) * self._rate - 1
+        self._tokens = min(self._tokens, self._rate * _BURST_S)
         self._counted_s = now
         if self._tokens < 0:
-            raise RefusedError(f"more than {_RATE:g} messages a second", reason="rate")
+            raise RefusedError(f"more than {self._rate:g} messages a second", reason="rate")
         return self._dialect.read(received.data)
-
-    @property
-    def _remote(self) -> str:
-        return self._request.remote or ""
 
     async def _refuse(self, code: WSCloseCode, why: str, reason: str) -> None:
         metrics.WEB_REFUSED.labels(reason).inc()
-        _log.warning("stream.refused", carrier=self._dialect.name, source=self._remote, why=why)
+        _log.warning("stream.refused", carrier=self._dialect.name, source=self._source, why=why)
         await self._socket.close(code=code, message=why.encode()[:120])

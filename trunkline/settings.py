@@ -197,6 +197,9 @@ class Settings(BaseSettings):
     ] = None
     """Twilio's secret: what its webhooks are signed with. Without it they are refused."""
 
+    twilio_number: Annotated[str | None, Field(examples=["+15550100"])] = None
+    """The number of ours that is shown when Twilio places a call and its asker names none."""
+
     twilio_api_url: Annotated[WebUrl, Field(examples=["https://api.dublin.ie1.twilio.com"])] = (
         "https://api.twilio.com"
     )

@@ -5,26 +5,36 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 
 from aiohttp import web
+from pydantic import SecretStr
 
+from bus.dialling import Dialling
 from bus.session import BusSession
 from bus.tasks import stop
 from ingress_web.actions import Actions
 from ingress_web.app import make_app
+from ingress_web.carriers.carrier import Carrier
+from ingress_web.carriers.twilio_check import TwilioCheck
+from ingress_web.carriers.twilio_rest import TwilioCarrier
+from ingress_web.carriers.twilio_webhook import TwilioWebhook
+from ingress_web.gate import Gate
+from ingress_web.outbound import Outbound
+from ingress_web.proxies import Proxies
+from ingress_web.rate import RequestRate
 from ingress_web.reception import Reception, StreamKeys
+from ingress_web.refusals import Refusals
+from ingress_web.routes import twilio_routes
 from ingress_web.server import WebConfig, WebServer
 from ingress_web.streams import Streams
 from ingress_web.tokens import StreamTokens
-from telemetry.log import get_logger
 from trunkline.agents_file import load_agents
 from trunkline.errors import UserError
+from trunkline.listen import HostPort
 from trunkline.roles.pools import pool_watch
 from trunkline.roles.running import Running, now_ms
 from trunkline.settings import Settings
-
-_log = get_logger(__name__)
 
 
 def config_of(settings: Settings) -> WebConfig:
@@ -46,48 +56,85 @@ async def start(settings: Settings, session: BusSession) -> AsyncIterator[Runnin
     pools = pool_watch(settings, session)
     clock_s = asyncio.get_running_loop().time
     server = WebServer(config_of(settings), agents, session, now_ms=now_ms, pools=pools)
-    actions = Actions(server, {})
-    server.doer = actions
-    reception = Reception(server, actions, _keys(settings), clock_s)
-    streams = Streams(server, reception.judge)
-    if settings.twilio_unsigned:
-        _log.warning(
-            "twilio.unsigned", hint="whoever reaches WEB_LISTEN can make calls: never in production"
-        )
-    watching = asyncio.create_task(pools.run(), name="pool watch")
-    runner = web.AppRunner(
-        make_app(server, streams, ()), access_log=None, handle_signals=False, shutdown_timeout=2
+    proxies = Proxies(settings.public_url, settings.trusted_proxies)
+    refusals = Refusals(clock_s)
+    gate = Gate(proxies, RequestRate(settings.web_rate), clock=clock_s, refusals=refusals)
+    check = TwilioCheck(
+        _plain(settings.twilio_auth_token),
+        settings.twilio_account_sid,
+        unsigned=settings.twilio_unsigned,
+        trusts=proxies.trusts,
     )
+    carriers: dict[str, Carrier] = {}
+    actions = server.doer = Actions(server, carriers)
+    tokens = _tokens(settings)
+    keys = StreamKeys(tokens, _plain(settings.stream_key), check.allows_unsigned)
+    reception = Reception(server, actions, keys, clock_s)
+    webhook = TwilioWebhook(reception, tokens, check, clock=clock_s, refusals=refusals)
+    streams = Streams(server, reception.judge, gate, rate=settings.web_message_rate)
+    async with AsyncExitStack() as stack:
+        if (twilio := _twilio(settings, webhook)) is not None:
+            carriers["twilio"] = twilio
+            stack.push_async_callback(twilio.close)
+        watching = asyncio.create_task(pools.run(), name="pool watch")
+        stack.push_async_callback(stop, watching)
+        app = make_app(server, streams, twilio_routes(webhook, gate))
+        listening = await stack.enter_async_context(_served(app, where))
+        await server.start()
+        stack.push_async_callback(server.stop)
+        dialling = Dialling(session, lease_ms=settings.lease_ms, queue="dial_twilio")
+        if twilio is not None:
+            outbound = Outbound(server, agents, twilio, settings.twilio_number or "")
+            await dialling.serve(outbound.place, outbound.cancel)
+
+        async def drain() -> None:
+            await dialling.drain()
+            await server.drain()
+
+        yield Running({"web": f"http://{listening}"}, lambda: server.calls, drain)
+
+
+@asynccontextmanager
+async def _served(app: web.Application, where: HostPort) -> AsyncIterator[HostPort]:
+    runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=2)
     await runner.setup()
     try:
-        site = web.TCPSite(runner, where.host, where.port, backlog=1024)
-        await site.start()
-    except OSError as error:
+        await _listen(runner, where)
+        yield where._replace(port=runner.addresses[0][1])
+    finally:
         await runner.cleanup()
-        await stop(watching)
+
+
+async def _listen(runner: web.AppRunner, where: HostPort) -> None:
+    """Raises UserError."""
+    try:
+        await web.TCPSite(runner, where.host, where.port, backlog=1024).start()
+    except OSError as error:
         raise UserError(
             f"cannot listen on {where}: {error.strerror}; free the port or set TRUNKLINE_WEB_LISTEN"
         ) from error
-    await server.start()
-    listening = where._replace(port=runner.addresses[0][1])
-    try:
-        yield Running({"web": f"http://{listening}"}, lambda: server.calls, server.drain)
-    finally:
-        await runner.cleanup()
-        await server.stop()
-        await stop(watching)
 
 
-def _keys(settings: Settings) -> StreamKeys:
-    secret = settings.twilio_auth_token
-    key = settings.stream_key
-    return StreamKeys(
-        # All ingresses of an installation know it, and nobody learns the auth token from it.
-        StreamTokens(
-            hashlib.sha256(b"trunkline.streams:" + secret.get_secret_value().encode()).digest()
-            if secret
-            else None
-        ),
-        key.get_secret_value() if key else None,
-        settings.twilio_unsigned,
+def _twilio(settings: Settings, webhook: TwilioWebhook) -> TwilioCarrier | None:
+    """Twilio's REST API, if we have an account."""
+    account, secret = settings.twilio_account_sid, _plain(settings.twilio_auth_token)
+    if account is None or secret is None:
+        return None
+    return TwilioCarrier(
+        account,
+        secret,
+        hook_url=webhook.hook_url,
+        public_url=settings.public_url,
+        api_url=settings.twilio_api_url,
     )
+
+
+def _tokens(settings: Settings) -> StreamTokens:
+    """All ingresses of an installation have one key; nobody learns the auth token from it."""
+    secret = _plain(settings.twilio_auth_token)
+    key = hashlib.sha256(f"trunkline.streams:{secret}".encode()).digest() if secret else None
+    return StreamTokens(key)
+
+
+def _plain(secret: SecretStr | None) -> str | None:
+    return None if secret is None else secret.get_secret_value()
