@@ -41,7 +41,7 @@ def run(
 @pytest.mark.parametrize(
     ("argv", "expected"),
     [
-        (["web"], "web is not in this version"),
+        (["web"], "no bus: set TRUNKLINE_BUS_URL"),
         (["status"], "no bus: set TRUNKLINE_BUS_URL, or start `trunkline up`"),
         (["asr"], "no bus: set TRUNKLINE_BUS_URL"),
         (["dial", "tel:1"], "write sip:USER@HOST:PORT"),

@@ -18,4 +18,4 @@ def test_pauses_grow_to_a_limit_and_start_anew_after_a_steady_run() -> None:
 
 
 def test_every_role_is_started_once() -> None:
-    assert sorted(ROLES) == ["admin", "asr", "llm", "recorder", "sip", "tts"]
+    assert sorted(ROLES) == ["admin", "asr", "llm", "recorder", "sip", "tts", "web"]
