@@ -21,6 +21,7 @@ import numpy as np
 
 from media.frames import FRAME_MS, SAMPLE_BYTES
 from media.g711 import rms
+from media.lowest import Lowest
 from media.silero_model import WINDOW, stream
 from media.vad import Vad, VadUnavailableError, checked
 
@@ -96,15 +97,14 @@ class _Background:
 
     def __init__(self) -> None:
         self._powers: deque[int] = deque(maxlen=self._MEAN)
-        self._levels: deque[float] = deque(maxlen=self._LATELY)
+        self._lowest = Lowest(self._LATELY)
         self._near = 0
 
     def thresholds(self, frame_pcm: bytes) -> tuple[float, float]:
         """The probabilities with which speech begins, and below which it is over."""
         self._powers.append(rms(frame_pcm) ** 2)
         level = sum(self._powers) / len(self._powers)
-        self._levels.append(level)
-        if level >= self._OVER * max(self._LEAST, min(self._levels)):
+        if level >= self._OVER * max(self._LEAST, self._lowest.add(level)):
             self._near = 0
             return _ON, _OFF
         self._near += 1

@@ -9,11 +9,11 @@ the speech ends. The figures of each: bench/VAD.md.
 
 from __future__ import annotations
 
-from collections import deque
 from typing import Final, Literal, Protocol
 
 from media.frames import FRAME_BYTES, SAMPLE_RATE
 from media.g711 import rms
+from media.lowest import Lowest
 
 Kind = Literal["silero", "webrtc", "energy"]
 
@@ -118,7 +118,7 @@ class WithoutHangover:
 
     def __init__(self, vad: Vad) -> None:
         self._vad = vad
-        self._recent: deque[int] = deque(maxlen=self._WINDOW)
+        self._recent = Lowest(self._WINDOW)
         self._loudest = 0
 
     @property
@@ -128,13 +128,13 @@ class WithoutHangover:
     def is_speech(self, frame_pcm: bytes) -> bool:
         speech = self._vad.is_speech(checked(frame_pcm))
         level = rms(frame_pcm)
-        self._recent.append(level)
+        quietest = self._recent.add(level)
         if not speech:
             self._loudest = 0
             return False
         self._loudest = max(self._loudest, level)
         return level >= self._FALLEN * self._loudest or level >= self._NEAR * max(
-            self._LEAST, min(self._recent)
+            self._LEAST, quietest
         )
 
 
