@@ -62,6 +62,11 @@ class WebCall:
     def over(self) -> bool:
         return self.ending is not None
 
+    def is_heard(self, now_ms: float, within_ms: float) -> bool:
+        """Has its stream brought audio so lately? By `clock_ms`."""
+        heard_ms = self.stream.heard_ms
+        return heard_ms is not None and now_ms - heard_ms < within_ms
+
     # The carrier
 
     def hear(self, late_ms: float) -> Heard:

@@ -96,6 +96,7 @@ class Reception:
         if known is None:
             return "connect" if self._expects(call) is not None else "hang_up"
         self._actions.stream_ended(known)
+        self._server.put_aside(known)
         if (expected := self._expected.get(call)) is not None:
             self._expect(expected[0])
         else:

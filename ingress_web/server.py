@@ -42,6 +42,8 @@ _log = structlog.get_logger(__name__)
 _WATCH_S: Final = 0.5
 #: A call whose carrier sends nothing for this long, while it is connected, is dead. In ms.
 _MEDIA_TIMEOUT_MS: Final = 60_000
+#: A stream that has brought no audio for so long may be replaced by a new one. In ms.
+_STALLED_MS: Final = 1_000
 #: How long a drain waits for the connections that it ends, s.
 _BYE_S: Final = 2.0
 #: So long may the bus take to note a call's beginning, s.
@@ -170,7 +172,9 @@ class WebServer:
         if call is None:
             call, is_new = self._new(self._started(offer, started.codec, remote)), True
         elif call.stream.is_open:
-            raise RefusedError(f"{offer.call} has a stream already", reason="second_stream")
+            if call.is_heard(_clock_ms(), _STALLED_MS):
+                raise RefusedError(f"{offer.call} has a stream already", reason="second_stream")
+            self.put_aside(call)  # its connection is dead, and nobody has told us yet
         # At once: another connection that says the same is the second one from now on.
         call.stream.attach(connection, dialect, started.decoder, started.codec)
         call.detached_ms = None
@@ -278,6 +282,13 @@ class WebServer:
             self.live.finish(call, Ending.CALLER_HUNG_UP)
         else:
             _log.warning("stream.lost", call=call.started.call, patience_s=self._config.reconnect_s)
+
+    def put_aside(self, call: WebCall) -> None:
+        """The call's connection is of no use any more, whatever it seems: close it, and wait."""
+        if (connection := call.stream.connection) is not None:
+            call.stream.detach()
+            call.detached_ms = call.clock_ms()
+            connection.close()
 
     def end(self, call: WebCall, why: Ending) -> None:
         """Our side ends the call: the carrier hangs up when its stream ends."""
