@@ -96,6 +96,7 @@ def test_every_role_by_hand_on_redis_and_postgres(
         assert installation.recording(call).stat().st_size > 100_000
 
 
+@pytest.mark.deep  # half a minute; test_chaos.py kills in `make test`
 def test_a_killed_transcriber_loses_no_word(script: dict[str, Turns], tmp_path: Path) -> None:
     """kill -9 of the worker that hears the call, while the caller speaks."""
     turns = script["cancel-thursday"]

@@ -61,6 +61,7 @@ def test_a_conversation_in_a_law(
     assert all(turn["voice_to_voice_ms"] < 5000 for turn in call["turns"] if turn["caller_text"])
 
 
+@pytest.mark.deep  # ten phones on two cores: over a minute
 def test_ten_calls_at_once(
     installation: Installation, script: dict[str, Turns], tmp_path: Path
 ) -> None:

@@ -107,6 +107,7 @@ def test_the_agent_transfers_to_a_second_phone(exchange: Exchange, tmp_path: Pat
     assert exchange.log(call, "transfer.progress")[-1]["status"] == 200
 
 
+@pytest.mark.deep  # kamailio's and sipp's registrations are in `make test`
 def test_a_phone_registers_and_is_called(exchange: Exchange, tmp_path: Path) -> None:
     """`trunkline call` by the registrar's binding; what each side says, the other hears."""
     phone = Baresip(

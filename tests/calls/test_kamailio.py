@@ -35,6 +35,7 @@ def answering(trunk: Kamailio, folder: Path, seconds: float) -> Iterator[tuple[B
         yield phone, control
 
 
+@pytest.mark.deep  # 16 s of conversation
 def test_a_call_comes_in_by_our_registration(
     exchange: Exchange, trunk: Kamailio, tmp_path: Path
 ) -> None:
