@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import binascii
 import json
+import re
 from collections.abc import Iterable
 from typing import Any, Final, NoReturn, cast
 
@@ -26,8 +27,12 @@ LONGEST_ID: Final = 128
 LONGEST_NAME: Final = 128
 #: More than any stream's chunks or ms: eleven days of either.
 MOST: Final = 10**9
+#: Characters of the peer's in an error.
+_SHOWN: Final = 60
 #: Digits of a number, at most: a time of day in ms has thirteen.
 _MOST_DIGITS: Final = 15
+#: Half a pair of them, which JSON can say, has no UTF-8.
+_SURROGATES: Final = re.compile("[\ud800-\udfff]")
 _KEYS: Final = frozenset("0123456789*#ABCD")
 
 Object = dict[str, Any]
@@ -61,9 +66,17 @@ def read_event(message: str | bytes, carrier: str) -> tuple[str, Object]:
 
 def shown(said: object) -> str:
     """What the peer wrote, for a message to people: ASCII, and not long."""
-    return f"{said if isinstance(said, str) else repr(said):.60}".encode(
-        "ascii", "backslashreplace"
-    ).decode("ascii")[:60]
+    text = said[:_SHOWN] if isinstance(said, str) else repr(said)[:_SHOWN]
+    plain = "".join(sign if sign.isprintable() else "?" for sign in text)
+    return plain.encode("ascii", "backslashreplace").decode("ascii")[:_SHOWN]
+
+
+def belongs(said: Object, name: str, stream: str | None) -> None:
+    """Raises DialectError for what comes before a start, or names another stream than it."""
+    if stream is None:
+        raise DialectError("nothing of a stream comes before its start")
+    if said.get(name) != stream:
+        raise DialectError(f"another {name} than the start's")
 
 
 def object_in(said: Object, name: str) -> Object:
@@ -127,6 +140,12 @@ def one_channel(form: Object, advice: str) -> None:
         raise DialectError(f"{shown(channels)} channels: {advice}")
 
 
+def text_in(said: Object, name: str) -> str:
+    """The text that stands there; empty if there is none, or none that can be kept."""
+    found = said.get(name)
+    return found if isinstance(found, str) and _bearable(found) else ""
+
+
 def parameters_of(said: Object | Iterable[tuple[Any, Any]]) -> dict[str, str]:
     """Those that are plain text, of bearable length, and not too many; others are left out."""
     found: dict[str, str] = {}
@@ -139,5 +158,9 @@ def parameters_of(said: Object | Iterable[tuple[Any, Any]]) -> dict[str, str]:
 
 
 def _bearable(text: Any) -> bool:
-    # Half a surrogate pair, which JSON can say, has no UTF-8; a NUL, no place in a database.
-    return isinstance(text, str) and len(text) <= MAX_PARAMETER and is_plain(text)
+    return (
+        isinstance(text, str)
+        and len(text) <= MAX_PARAMETER
+        and is_plain(text)
+        and not _SURROGATES.search(text)
+    )

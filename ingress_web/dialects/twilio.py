@@ -20,6 +20,7 @@ from ingress_web.dialects.reading import (
     LONGEST_NAME,
     Object,
     base64_of,
+    belongs,
     key_in,
     name_in,
     number_in,
@@ -105,7 +106,7 @@ class TwilioDialect:
         self._clear = f'{{"event":"clear",{head}}}'
 
     def _media(self, said: Object) -> Sequence[Message]:
-        self._belongs(said)
+        belongs(said, "streamSid", self._stream)
         media = object_in(said, "media")
         if media.get("track", "inbound") != "inbound":
             return ()  # what we said ourselves
@@ -115,20 +116,13 @@ class TwilioDialect:
         return (Audio(number_in(media, "chunk"), number_in(media, "timestamp"), audio),)
 
     def _mark(self, said: Object) -> Sequence[Message]:
-        self._belongs(said)
+        belongs(said, "streamSid", self._stream)
         return (MarkReached(name_in(object_in(said, "mark"), "name", LONGEST_NAME)),)
 
     def _dtmf(self, said: Object) -> Sequence[Message]:
-        self._belongs(said)
+        belongs(said, "streamSid", self._stream)
         return (key_in(object_in(said, "dtmf")),)
 
     def _stop(self, said: Object) -> Sequence[Message]:
-        self._belongs(said)
+        belongs(said, "streamSid", self._stream)
         return (Stopped(),)
-
-    def _belongs(self, said: Object) -> None:
-        """Raises DialectError for what comes before a start, or names another stream."""
-        if self._stream is None:
-            raise DialectError("nothing of a stream comes before its start")
-        if said.get("streamSid") != self._stream:
-            raise DialectError("another streamSid than the start's")
