@@ -16,6 +16,7 @@ from typing import Any, Final, NamedTuple
 from ingress_web.dialects.marks import Marks
 from ingress_web.dialects.messages import Audio, DialectError, Message, Started, Stopped
 from ingress_web.dialects.reading import (
+    LONGEST_AUDIO,
     LONGEST_NAME,
     Object,
     base64_of,
@@ -47,6 +48,7 @@ class PlivoDialect:
     """One connection (ingress_web.dialects.messages.Dialect)."""
 
     name = "plivo"
+    longest = LONGEST_AUDIO
 
     def __init__(self) -> None:
         self._stream: str | None = None

@@ -20,6 +20,7 @@ from ingress_web.dialects.messages import (
     KeyPressed,
 )
 from ingress_web.forms import is_plain
+from media.frames import samples_in
 
 #: Characters of an id: Telnyx's calls have 60 or so.
 LONGEST_ID: Final = 128
@@ -29,6 +30,8 @@ LONGEST_NAME: Final = 128
 MOST: Final = 10**9
 #: Characters of the peer's in an error.
 _SHOWN: Final = 60
+#: Samples of ours in a message, where the carrier's documentation has no limit that is near.
+LONGEST_AUDIO: Final = samples_in(1000)
 #: Digits of a number, at most: a time of day in ms has thirteen.
 _MOST_DIGITS: Final = 15
 #: Half a pair of them, which JSON can say, has no UTF-8.

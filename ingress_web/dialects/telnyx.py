@@ -24,6 +24,7 @@ from ingress_web.dialects.messages import (
     Trouble,
 )
 from ingress_web.dialects.reading import (
+    LONGEST_AUDIO,
     LONGEST_NAME,
     Object,
     base64_of,
@@ -51,6 +52,7 @@ class TelnyxDialect:
     """One connection (ingress_web.dialects.messages.Dialect)."""
 
     name = "telnyx"
+    longest = LONGEST_AUDIO
 
     def __init__(self) -> None:
         self._stream: str | None = None

@@ -17,6 +17,7 @@ from ingress_web.dialects.messages import (
     Stopped,
 )
 from ingress_web.dialects.reading import (
+    LONGEST_AUDIO,
     LONGEST_NAME,
     Object,
     base64_of,
@@ -38,6 +39,7 @@ class TwilioDialect:
     """One connection (ingress_web.dialects.messages.Dialect)."""
 
     name = "twilio"
+    longest = LONGEST_AUDIO
 
     def __init__(self) -> None:
         self._stream: str | None = None

@@ -27,7 +27,7 @@ from ingress_web.dialects.reading import (
     read_event,
     shown,
 )
-from media.frames import SAMPLE_BYTES
+from media.frames import FRAME_SAMPLES, SAMPLE_BYTES
 from media.g711 import ulaw_to_pcm
 from media.l16 import RATES, L16Decoder, L16Encoder
 
@@ -40,6 +40,7 @@ class VonageDialect:
     """One connection (ingress_web.dialects.messages.Dialect)."""
 
     name = "vonage"
+    longest = FRAME_SAMPLES
 
     def __init__(self) -> None:
         self._encoder: L16Encoder | None = None

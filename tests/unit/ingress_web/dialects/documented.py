@@ -6,7 +6,7 @@ import base64
 import json
 from typing import Any, Final
 
-from ingress_web.dialects.messages import Dialect
+from ingress_web.dialects.messages import Dialect, Started
 from ingress_web.dialects.registry import DIALECTS
 
 Said = dict[str, Any]
@@ -101,6 +101,13 @@ def begun(carrier: str) -> Dialect:
     dialect = DIALECTS[carrier]()
     dialect.read(json.dumps(STARTS[carrier]))
     return dialect
+
+
+def started(carrier: str, start: str | None = None) -> Started:
+    """What a dialect makes of this start, or of the documented one."""
+    (message,) = DIALECTS[carrier]().read(start or json.dumps(STARTS[carrier]))
+    assert isinstance(message, Started)
+    return message
 
 
 def changed(said: Said, path: str, value: Any) -> str:

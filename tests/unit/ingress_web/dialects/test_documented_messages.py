@@ -14,7 +14,6 @@ from ingress_web.dialects.messages import (
     KeyPressed,
     MarkReached,
     Message,
-    Started,
     Stopped,
     Trouble,
 )
@@ -36,17 +35,12 @@ from tests.unit.ingress_web.dialects.documented import (
     Said,
     begun,
     changed,
+    started,
 )
 
 
 def read(dialect: Dialect, said: Said) -> list[Message]:
     return list(dialect.read(json.dumps(said)))
-
-
-def started(carrier: str, start: str | None = None) -> Started:
-    (message,) = DIALECTS[carrier]().read(start or json.dumps(STARTS[carrier]))
-    assert isinstance(message, Started)
-    return message
 
 
 def test_the_four_are_named_as_their_paths() -> None:
