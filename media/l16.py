@@ -2,7 +2,7 @@
 
 By RFC 3551 section 4.5.11 L16 is big-endian, and so it is in RTP payloads; streams that are not RTP
 are mostly little-endian, so whoever makes a decoder says which. At 16 and 24 kHz the resampler
-holds the audio back by 2 ms each way; 20 ms take about 15 us.
+holds the audio back by 2 ms each way; 20 ms take 10 us to decode, and 15 us to encode.
 """
 
 from __future__ import annotations
