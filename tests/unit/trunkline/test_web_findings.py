@@ -62,7 +62,7 @@ async def test_all_is_set() -> None:
             "web URL", "warning", "write https",
         ),
         ({}, "Twilio", "warning", "every webhook is refused"),
-        ({"twilio_auth_token": "x"}, "Twilio", "warning", "none is hung up by us"),
+        ({"twilio_auth_token": "x"}, "Twilio", "warning", "none is transferred"),
         ({"twilio_unsigned": True}, "Twilio unsigned", "warning", "can make calls"),
     ],
 )  # fmt: skip
