@@ -88,8 +88,8 @@ def _twilio(settings: Settings) -> Iterator[Finding]:
         yield Finding(
             "Twilio",
             "warning",
-            "without TRUNKLINE_TWILIO_ACCOUNT_SID calls come in, and none is transferred, sent keys "
-            "or placed",
+            "without TRUNKLINE_TWILIO_ACCOUNT_SID calls come in, and none is transferred, "
+            "sent keys or placed",
         )
     else:
         yield Finding("Twilio", "ok", f"account {settings.twilio_account_sid}, with a token")
