@@ -145,7 +145,9 @@ class MediaStream:
         """See `Queue`."""
         if self._connection is None or self._dialect is None:
             return
-        self._connection.send(self._dialect.audio(payload))
+        longest = self._dialect.longest
+        for at in range(0, len(payload), longest):
+            self._connection.send(self._dialect.audio(payload[at : at + longest]))
         self._connection.send(self._dialect.mark(str(mark)))
         self._sent += len(payload) // FRAME_SAMPLES
 

@@ -84,6 +84,8 @@ class Dialect(Protocol):
 
     #: The carrier, as `call.started` names it.
     name: str
+    #: The most audio that one message may bring the caller, in samples.
+    longest: int
 
     def read(self, message: str | bytes) -> Sequence[Message]:
         """What a message says; nothing, if it is one that says nothing to us.
@@ -94,7 +96,10 @@ class Dialect(Protocol):
         ...
 
     def audio(self, payload: bytes) -> str | bytes:
-        """A message that brings the caller this audio, mu-law at 8 kHz, which is queued there."""
+        """A message that brings the caller this audio, which is queued there.
+
+        It is mu-law at 8 kHz, and no more than `longest`.
+        """
         ...
 
     def mark(self, name: str) -> str | bytes:
