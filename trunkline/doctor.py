@@ -7,10 +7,9 @@ import ipaddress
 import shutil
 import socket
 from collections.abc import Awaitable, Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final, Literal, Protocol
+from typing import Final, Protocol
 
 from calls.agent import Agent, Agents, StageSpec
 from ingress_sip.signalling.routing import Hop
@@ -25,10 +24,12 @@ from trunkline.addresses import cannot_bind, reachable
 from trunkline.agents_file import load_agents
 from trunkline.buses import open_bus
 from trunkline.errors import UserError
+from trunkline.finding import Finding
 from trunkline.listen import HostPort
 from trunkline.settings import Settings, config_file, did_you_mean, unknown_variables
 from trunkline.sip_listeners import families, tls_files
 from trunkline.trunks_file import load_trunks
+from trunkline.web_findings import Reach, web_findings
 from workers.ports import Ask, ProviderError
 from workers.resilience.loading import (
     Breakers,
@@ -37,8 +38,6 @@ from workers.resilience.loading import (
     load_transcriber,
     name_of,
 )
-
-Level = Literal["ok", "warning", "bad"]
 
 #: A call-hour in stereo is 115 MB; below this a busy day may fill the disk.
 _FREE_BYTES: Final = 2 * 1024**3
@@ -53,28 +52,13 @@ _SIGNS: Final = {"ok": "ok", "warning": "!!", "bad": "XX"}
 Resolve = Callable[[SipUri], Awaitable[Sequence[Hop]]]
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One thing looked at. `says` holds the mend where there is one to make."""
-
-    what: str
-    level: Level
-    says: str
-
-    @property
-    def bad(self) -> bool:
-        """Whether a start would fail, or calls would."""
-        return self.level == "bad"
-
-    def as_json(self) -> dict[str, str]:
-        """For `trunkline doctor --json`."""
-        return asdict(self)
-
-
-async def examine(settings: Settings, resolve: Resolve | None = None) -> list[Finding]:
+async def examine(
+    settings: Settings, resolve: Resolve | None = None, reach: Reach | None = None
+) -> list[Finding]:
     """Look at everything; nothing is changed, but for a port that is bound for a moment.
 
-    `resolve` finds the trunks' servers; without it DNS does, as for the ingress.
+    `resolve` finds the trunks' servers; without it DNS does, as for the ingress. `reach` looks for
+    us behind the public URL; without it HTTP does.
     """
     trunks = _trunks(settings)
     findings = [
@@ -84,6 +68,7 @@ async def examine(settings: Settings, resolve: Resolve | None = None) -> list[Fi
         *_ports(settings, running=embedded_bus.running(settings.data_dir) is not None),
         *_certificates(settings, datetime.now(UTC)),
         _public_address(settings),
+        *await web_findings(settings, reach),
     ]
     if isinstance(trunks, Finding):
         findings.append(trunks)
@@ -167,6 +152,8 @@ def _ports(settings: Settings, *, running: bool) -> Iterator[Finding]:
         for sip in settings.sip_listen
     ]
     wanted.append(("HTTP port", socket.SOCK_STREAM, http, "TRUNKLINE_HTTP_LISTEN"))
+    if (web := settings.web_listen) is not None:
+        wanted.append(("web port", socket.SOCK_STREAM, web, "TRUNKLINE_WEB_LISTEN"))
     for name, kind, where, variable in wanted:
         trouble = cannot_bind(kind, where.host, where.port)
         if trouble is None:

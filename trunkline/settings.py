@@ -188,8 +188,8 @@ class Settings(BaseSettings):
     twilio_account_sid: Annotated[
         TwilioAccount | None, Field(examples=["ACXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXX"])
     ] = None
-    """Twilio's account. Needed to hang up, transfer and place calls; requests of another account
-    are refused."""
+    """Twilio's account. Needed to transfer, to send keys and to place calls; requests of another
+    account are refused."""
 
     twilio_auth_token: Annotated[
         SecretStr | None,
@@ -227,7 +227,7 @@ class Settings(BaseSettings):
     notices when a worker dies; under load less than 1000 takes calls from healthy workers."""
 
     max_calls: Annotated[int, Field(ge=1, le=10_000, examples=[200])] = 200
-    """Calls that one sip process admits; past it the caller gets 503."""
+    """Calls that one sip or web process admits; past it the caller gets 503, or is busy."""
 
     max_call_seconds: Annotated[float, Field(gt=0, le=14_400, examples=[3600])] = 3600.0
     """How long a call may last, in s; then it is ended. The bus keeps its audio as long."""
@@ -250,7 +250,7 @@ class Settings(BaseSettings):
     503."""
 
     drain_seconds: Annotated[float, Field(ge=0, le=3600, examples=[30])] = 30.0
-    """How long, in s, a sip process that was told to stop waits for its calls to end by
+    """How long, in s, a sip or web process that was told to stop waits for its calls to end by
     themselves before it hangs up."""
 
     bus_patience_seconds: Annotated[float, Field(ge=0, le=600, examples=[10])] = 10.0

@@ -8,6 +8,7 @@ from typing import Final
 from calls.agent import Agents
 from ingress_sip.signalling.routing import Transport
 from ingress_sip.trunking.config import Trunks
+from ingress_web.carriers.twiml import VOICE
 from trunkline.addresses import reachable
 from trunkline.children import Announcement
 from trunkline.listen import HostPort, SipListen, parse_sip_listen
@@ -34,6 +35,7 @@ def as_text(
         *_dialling(listeners, agents, trunks, settings),
         f"  Dashboard  {announcement['http']}",
         *_password(settings, password),
+        *_web(announcement, settings),
         "",
         f"  Agents     {settings.agents}",
         f"  Listens    {', '.join(map(str, listeners))}",
@@ -58,6 +60,22 @@ def _dialling(
     yield f'  baresip    baresip -e "/dial {uri}"'
     yield f"  linphone   call {uri}   (in linphonec; in the app: dial it)"
     yield f"  Twilio     <Dial><Sip>{public}</Sip></Dial>, or a SIP trunk with that origination URI"
+
+
+def _web(announcement: Announcement, settings: Settings) -> Iterator[str]:
+    """What to write into a carrier's console, if carriers are listened for."""
+    web = announcement.get("web")
+    if web is None:
+        return
+    if settings.public_url is not None:
+        yield f"  Twilio     the number's webhook: {settings.public_url}{VOICE}   (HTTP POST)"
+    else:
+        yield f"  Twilio     {web} needs a public name: start a tunnel or a proxy to it, and set"
+        yield "             TRUNKLINE_PUBLIC_URL to that (docs/twilio.md)"
+    if settings.twilio_auth_token is None and settings.stream_key is None:
+        unsigned = settings.twilio_unsigned
+        without = "unsigned webhooks from nearby are taken" if unsigned else "webhooks are refused"
+        yield f"             without TRUNKLINE_TWILIO_AUTH_TOKEN {without}"
 
 
 def _lines(listeners: tuple[SipListen, ...], trunks: Trunks, settings: Settings) -> Iterator[str]:

@@ -21,8 +21,8 @@ def test_the_contract_is_up_to_date_and_complete() -> None:
     assert document["asyncapi"] == "3.0.0"
     addresses = {channel["address"] for channel in document["channels"].values()}
     assert addresses == {
-        "calls", "jobs:asr", "jobs:llm", "jobs:tts", "jobs:recorder", "jobs:dial", "jobs:dial_twilio",
-        "dial:cancel", "{call}:events",
+        "calls", "jobs:asr", "jobs:llm", "jobs:tts", "jobs:recorder", "jobs:dial",
+        "jobs:dial_twilio", "dial:cancel", "{call}:events",
     }  # fmt: skip
     kinds = document["components"]["schemas"]["CallEvent"]["anyOf"]
     assert len(kinds) >= 20

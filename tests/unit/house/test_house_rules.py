@@ -6,11 +6,12 @@ import ast
 import re
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 
-from trunkline.listen import parse_port_range, parse_sip_listen
+from trunkline.listen import parse_host_port, parse_port_range, parse_sip_listen
 from trunkline.settings import CONFIG_VARIABLE, PREFIX, Settings
 
 ROOT = Path(__file__).parents[3]
@@ -176,7 +177,7 @@ def services() -> dict[str, dict[str, object]]:
 def test_compose_runs_every_role_and_nothing_unknown(
     services: dict[str, dict[str, object]],
 ) -> None:
-    roles = {"sip", "asr", "llm", "tts", "recorder", "admin", "migrate"}
+    roles = {"sip", "web", "asr", "llm", "tts", "recorder", "admin", "migrate"}
     assert set(services) == roles | {"redis", "postgres"}
     for role in roles:
         assert services[role]["command"] == [role]
@@ -203,10 +204,19 @@ def test_compose_has_two_ports_for_each_call(services: dict[str, dict[str, objec
     assert {one.transport for one in parse_sip_listen(written["SIP_LISTEN"])} == {"udp", "tcp"}
 
 
+def test_compose_opens_the_web_side_to_this_machine_alone(
+    services: dict[str, dict[str, Any]],
+) -> None:
+    web = services["web"]
+    port = parse_host_port(web["environment"]["TRUNKLINE_WEB_LISTEN"]).port
+    assert web["ports"] == [f"127.0.0.1:{port}:{port}"]
+    assert f":{port}/health" in web["healthcheck"]["test"][-1]
+
+
 def test_compose_waits_for_what_it_needs(services: dict[str, dict[str, object]]) -> None:
     for name in ("redis", "postgres"):
         assert "healthcheck" in services[name]
-    for role in ("sip", "asr", "llm", "tts", "recorder", "admin"):
+    for role in ("sip", "web", "asr", "llm", "tts", "recorder", "admin"):
         assert services[role]["depends_on"] == {
             "redis": {"condition": "service_healthy"},
             "migrate": {"condition": "service_completed_successfully"},

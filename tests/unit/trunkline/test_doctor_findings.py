@@ -14,7 +14,8 @@ from ingress_sip.signalling.routing import Hop, Transport
 from ingress_sip.signalling.uri import SipUri
 from ingress_sip.sockets.resolver import ResolveError
 from tests.support.certificates import Authority
-from trunkline.doctor import Finding, Resolve, as_text, examine
+from trunkline.doctor import Resolve, as_text, examine
+from trunkline.finding import Finding
 from trunkline.settings import load_settings
 
 

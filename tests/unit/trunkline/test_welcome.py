@@ -26,14 +26,15 @@ def told(
     sip: str = "udp:127.0.0.1:5062",
     file: str = "",
     password: str | None = None,
-    public_address: str | None = None,
+    web: str | None = None,
+    **others: object,
 ) -> str:
-    """What is told when `file` is what the trunks' file says; empty for none."""
-    settings = load_settings(
-        public_address=public_address, trunks=Path("trunks.yaml") if file else None
-    )
+    """What is told when `file` is what the trunks' file says, and carriers come to `web`; empty,
+    None: there is no such thing.
+    """
+    settings = load_settings(trunks=Path("trunks.yaml") if file else None, **others)
     trunks = parse_trunks(file, lambda _: "secret") if file else OPEN
-    announcement = {"sip": sip, "http": "http://127.0.0.1:8080"}
+    announcement = {"sip": sip, "http": "http://127.0.0.1:8080", **({"web": web} if web else {})}
     return as_text(announcement, Agents(agents=agents or (CLINIC,)), trunks, settings, password)
 
 
@@ -92,3 +93,23 @@ def test_of_many_phones_the_first_are_named() -> None:
     users = ", ".join(f"{{name: u{number}, password_env: A}}" for number in range(9))
     text = told(file=f"phones: {{realm: voice.example.com, users: [{users}]}}\n")
     assert "u0, u1, u2, u3, u4, u5 and 3 more: register at" in text
+
+
+WEB = "http://127.0.0.1:8088"
+
+
+def test_carriers_are_told_our_webhook() -> None:
+    text = told(web=WEB, public_url="https://voice.example.com/a", twilio_auth_token="secret")
+    assert "webhook: https://voice.example.com/a/twilio/voice   (HTTP POST)" in text
+    assert "secret" not in text
+    assert "without TRUNKLINE_TWILIO_AUTH_TOKEN" not in text
+    assert "webhook" not in told()
+
+
+def test_people_are_told_how_to_get_a_webhook() -> None:
+    text = told(web=WEB)
+    assert f"{WEB} needs a public name" in text
+    assert "TRUNKLINE_PUBLIC_URL" in text
+    assert "without TRUNKLINE_TWILIO_AUTH_TOKEN webhooks are refused" in text
+    assert "unsigned webhooks from nearby are taken" in told(web=WEB, twilio_unsigned=True)
+    assert "AUTH_TOKEN" not in told(web=WEB, stream_key="0123456789abcdef")
