@@ -33,6 +33,9 @@ _THEIRS: Final = frozenset(
         Ending.UNREACHABLE,
     }
 )
+#: A carrier that has told nothing of a caller for so long will not bring them back, ms: longer than
+#: the leg waits for what comes of it.
+_AWAY_MS: Final = 200_000.0
 #: How long after the last key the stream may take to come back, s.
 _BACK_S: Final = 30.0
 
@@ -137,11 +140,11 @@ class Actions:
 
     def _begin(self, call: WebCall, reply: ReplyId, what: str) -> None:
         self._under_way[call] = _UnderWay(reply, what)
-        call.is_away = True
+        call.away_until_ms = call.clock_ms() + _AWAY_MS
 
     def _end(self, call: WebCall) -> None:
         self._under_way.pop(call, None)
-        call.is_away = False
+        call.away_until_ms = float("-inf")
         if call.detached_ms is not None:
             call.detached_ms = call.clock_ms()  # from now on the stream is waited for
 
@@ -150,7 +153,8 @@ class Actions:
         carrier = self._carriers.get(call.started.carrier)
         named = call.carrier_call != call.started.call  # else the carrier never heard of it
         if carrier is not None and named and call.ending not in _THEIRS:
-            self._server.live.spawn(self._hang_up(carrier, call))
+            # One of a call's endings: a drain waits for those.
+            self._server.live.spawn(self._hang_up(carrier, call), f"end {call.carrier_call}")
 
     async def _hang_up(self, carrier: Carrier, call: WebCall) -> None:
         """Its stream is closed already, which has the carrier ask us what now; this is surer."""

@@ -54,8 +54,8 @@ class WebCall:
         self.connected_ms: float | None = None
         #: Since when it has no connection, by `clock_ms`; None while it has one.
         self.detached_ms: float | None = clock_ms()
-        #: The carrier does something with the caller that takes the stream away for a while.
-        self.is_away = False
+        #: Until then the carrier has the caller, and the stream may be away, by `clock_ms`.
+        self.away_until_ms = float("-inf")
         self._doer = doer
 
     @property
@@ -66,6 +66,11 @@ class WebCall:
         """Has its stream brought audio so lately? By `clock_ms`."""
         heard_ms = self.stream.heard_ms
         return heard_ms is not None and now_ms - heard_ms < within_ms
+
+    @property
+    def is_away(self) -> bool:
+        """Does the carrier do something with the caller that takes the stream away for a while?"""
+        return self.clock_ms() < self.away_until_ms
 
     # The carrier
 

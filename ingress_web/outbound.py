@@ -87,7 +87,10 @@ class Outbound:
             self._server.live.finish(call, Ending.REJECTED)
             return
         if call.over:  # cancelled while it was asked for
-            await self._carrier.hang_up(name)
+            try:
+                await self._carrier.hang_up(name)
+            except CarrierError as error:
+                _log.warning("carrier.refused", call=job.call, what="hangup", error=str(error))
             return
         if call.connected_ms is None and call.carrier_call == job.call:
             self._server.rename(call, name)

@@ -164,8 +164,8 @@ class Reception:
         return _unannounced(dialect.name, started)
 
     def _offer(self, started: Started) -> Offer | None:
+        # It stays expected: where the call cannot begin now, its carrier is to come again.
         expected = self._expects(started.call)
-        self._expected.pop(started.call, None)
         if expected is None and (known := self._server.of(_TWILIO, started.call)) is not None:
             return _again(known)  # its socket broke, and it comes back by itself
         return expected

@@ -307,11 +307,13 @@ class WebServer:
             await asyncio.sleep(_WATCH_S)
             now = _clock_ms()
             for call in self.live:
-                if call.connected_ms is None or call.is_away:
+                if call.connected_ms is None:
                     continue
                 heard_ms = call.stream.heard_ms or call.connected_ms
                 if call.leg.position > self._config.max_call_s * SAMPLE_RATE:
                     self.end(call, Ending.TOO_LONG)
+                elif call.is_away:
+                    continue
                 elif call.detached_ms is not None:
                     if now - call.detached_ms > self._config.reconnect_s * 1000:
                         self.end(call, Ending.MEDIA_TIMEOUT)

@@ -36,6 +36,8 @@ _START_MESSAGES: Final = 4
 _MOST_STARTING: Final = 100
 #: What a network that stalled may bring at once: so many seconds' messages.
 _BURST_S: Final = 10.0
+#: Refusals that would be the same at another time.
+_FINAL: Final = frozenset({"no_agent", "token", "unexpected", "second_stream", "over", "rate"})
 #: A connection that answers no ping for this long is gone, s.
 _HEARTBEAT_S: Final = 15.0
 
@@ -131,9 +133,8 @@ class _Reader:
             await self._refuse(WSCloseCode.UNSUPPORTED_DATA, str(error), "dialect")
         except RefusedError as refusal:
             refused(refusal, self._dialect.name)
-            code = WSCloseCode.POLICY_VIOLATION
-            if refusal.reason in ("lines", "draining", "bus", "pool_full", "pool_late"):
-                code = WSCloseCode.TRY_AGAIN_LATER
+            final = refusal.reason in _FINAL
+            code = WSCloseCode.POLICY_VIOLATION if final else WSCloseCode.TRY_AGAIN_LATER
             await self._refuse(code, str(refusal), refusal.reason)
         finally:
             if call is not None:
@@ -159,7 +160,8 @@ class _Reader:
         while not call.over:
             messages = await self._next()
             if messages is None:
-                return False
+                # Some say that it is over by nothing but a proper end (RFC 6455 7.4.1: 1000).
+                return self._dialect.closes and self._socket.close_code == WSCloseCode.OK
             if self._heard(call, messages):
                 return True
         return False

@@ -111,7 +111,7 @@ def _check_ports(settings: Settings) -> None:
     metrics = settings.metrics_listen
     if metrics is not None and metrics.port != 0:
         raise UserError(
-            f"TRUNKLINE_METRICS_LISTEN={metrics}: six processes on one machine want six ports; "
+            f"TRUNKLINE_METRICS_LISTEN={metrics}: the processes on one machine want a port each; "
             f"write {metrics._replace(port=0)}, and `trunkline status` shows them"
         )
 

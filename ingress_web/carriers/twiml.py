@@ -50,7 +50,7 @@ def connect(base: str, action: str, parameters: Mapping[str, str], token: str = 
     """
     response = VoiceResponse()
     connection = Connect(action=action, method="POST")
-    # A stream's URL may have no query (docs/api/errors/31922): everything goes into parameters.
+    # A stream's URL may have no query (docs/api/errors/31920): everything goes into parameters.
     stream = connection.stream(
         url=stream_url(base, MEDIA), status_callback=base + STATUS, status_callback_method="POST"
     )

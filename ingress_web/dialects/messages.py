@@ -86,6 +86,9 @@ class Dialect(Protocol):
     name: str
     #: The most audio that one message may bring the caller, in samples.
     longest: int
+    #: Is a connection that is closed in good order (1000) the end of the stream? Of those carriers
+    #: that do not say so in a message.
+    closes: bool
 
     def read(self, message: str | bytes) -> Sequence[Message]:
         """What a message says; nothing, if it is one that says nothing to us.

@@ -49,6 +49,7 @@ class PlivoDialect:
 
     name = "plivo"
     longest = LONGEST_AUDIO
+    closes = True
 
     def __init__(self) -> None:
         self._stream: str | None = None
@@ -146,7 +147,7 @@ class PlivoDialect:
 
     def _dtmf(self, said: Object) -> Sequence[Message]:
         belongs(said, "streamId", self._stream)
-        return (key_in(object_in(said, "dtmf")),)
+        return key_in(object_in(said, "dtmf"))
 
     def _stop(self, said: Object) -> Sequence[Message]:
         # The reference knows none: Plivo closes the connection. Whoever says it means that.

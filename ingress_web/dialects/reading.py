@@ -128,12 +128,16 @@ def base64_of(payload: bytes) -> str:
     return binascii.b2a_base64(payload, newline=False).decode("ascii")
 
 
-def key_in(said: Object) -> KeyPressed:
-    """The `digit` that was pressed. Raises DialectError."""
+def key_in(said: Object) -> tuple[KeyPressed, ...]:
+    """The `digit` that was pressed; nothing for what no keypad has, such as a hook flash.
+
+    Raises:
+        DialectError: it says none.
+    """
     digit = said.get("digit")
-    if not isinstance(digit, str) or digit not in _KEYS:
+    if not isinstance(digit, str):
         raise DialectError("a key that is none")
-    return KeyPressed(digit)
+    return (KeyPressed(digit.upper()),) if digit.upper() in _KEYS else ()
 
 
 def one_channel(form: Object, advice: str) -> None:

@@ -53,6 +53,7 @@ class TelnyxDialect:
 
     name = "telnyx"
     longest = LONGEST_AUDIO
+    closes = False
 
     def __init__(self) -> None:
         self._stream: str | None = None
@@ -123,7 +124,7 @@ class TelnyxDialect:
 
     def _dtmf(self, said: Object) -> Sequence[Message]:
         belongs(said, "stream_id", self._stream)
-        return (key_in(object_in(said, "dtmf")),)
+        return key_in(object_in(said, "dtmf"))
 
     def _stop(self, said: Object) -> Sequence[Message]:
         belongs(said, "stream_id", self._stream)

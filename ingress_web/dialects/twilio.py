@@ -40,6 +40,7 @@ class TwilioDialect:
 
     name = "twilio"
     longest = LONGEST_AUDIO
+    closes = False
 
     def __init__(self) -> None:
         self._stream: str | None = None
@@ -123,7 +124,7 @@ class TwilioDialect:
 
     def _dtmf(self, said: Object) -> Sequence[Message]:
         belongs(said, "streamSid", self._stream)
-        return (key_in(object_in(said, "dtmf")),)
+        return key_in(object_in(said, "dtmf"))
 
     def _stop(self, said: Object) -> Sequence[Message]:
         belongs(said, "streamSid", self._stream)

@@ -41,6 +41,7 @@ class VonageDialect:
 
     name = "vonage"
     longest = FRAME_SAMPLES
+    closes = True
 
     def __init__(self) -> None:
         self._encoder: L16Encoder | None = None
@@ -116,7 +117,7 @@ class VonageDialect:
 
     def _dtmf(self, said: Object) -> Sequence[Message]:
         self._belongs()
-        return (key_in(said),)
+        return key_in(said)
 
     def _notify(self, said: Object) -> Sequence[Message]:
         self._belongs()

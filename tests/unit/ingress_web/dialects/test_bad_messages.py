@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ingress_web.dialects.messages import MAX_MESSAGE, DialectError
+from ingress_web.dialects.messages import MAX_MESSAGE, DialectError, KeyPressed
 from ingress_web.dialects.registry import DIALECTS
 from tests.unit.ingress_web.dialects.documented import (
     MEDIA,
@@ -265,7 +265,7 @@ def test_a_start_that_was_refused_begins_nothing() -> None:
         ("twilio", {"event": "dtmf", "streamSid": TWILIO, "dtmf": "5"}, "no dtmf"),
         (
             "twilio",
-            {"event": "dtmf", "streamSid": TWILIO, "dtmf": {"digit": "55"}},
+            {"event": "dtmf", "streamSid": TWILIO, "dtmf": {"digit": ["5"]}},
             "a key that is none",
         ),
         ("twilio", {"event": "stop", "streamSid": "x"}, "another streamSid than the start's"),
@@ -280,18 +280,25 @@ def test_a_start_that_was_refused_begins_nothing() -> None:
         ("plivo", {"event": "playedStream", "streamId": PLIVO}, "no name"),
         (
             "plivo",
-            {"event": "dtmf", "streamId": PLIVO, "dtmf": {"digit": "\ud800"}},
+            {"event": "dtmf", "streamId": PLIVO, "dtmf": {"digit": None}},
             "a key that is none",
         ),
         ("plivo", {"event": "clearedAudio"}, "another streamId than the start's"),
         ("vonage", {"event": "websocket:dtmf"}, "a key that is none"),
-        ("vonage", {"event": "websocket:dtmf", "digit": "E"}, "a key that is none"),
         ("vonage", {"event": "websocket:notify"}, "no payload"),
         ("vonage", {"event": "websocket:notify", "payload": {}}, "no name"),
     ],
 )
 def test_what_is_said_in_a_stream(carrier: str, said: Any, words: str) -> None:
     assert refusal(carrier, json.dumps(said)) == words
+
+
+@pytest.mark.parametrize("digit", ["55", "flash", "", "E", "\ud800"])
+def test_what_no_keypad_has_ends_no_call(digit: str) -> None:
+    said = {"event": "dtmf", "streamSid": TWILIO, "dtmf": {"digit": digit}}
+    assert begun("twilio").read(json.dumps(said)) == ()
+    [key] = begun("twilio").read(json.dumps(said | {"dtmf": {"digit": "a"}}))
+    assert key == KeyPressed("A")
 
 
 @pytest.mark.parametrize(
