@@ -8,7 +8,7 @@ UV ?= $(shell command -v uv || echo .venv/bin/uv)
 LOCK := pip compile pyproject.toml --group build --extra embedded --extra phone --generate-hashes \
 	--universal --python-version 3.11 --no-emit-index-url --custom-compile-command "make lock" --quiet
 
-.PHONY: help install demo up test test-all fuzz check lint types docs bench lock clean
+.PHONY: help install demo up test test-all fuzz check lint types docs bench bench-peers lock clean
 .DELETE_ON_ERROR:
 
 help: ## say what there is
@@ -49,6 +49,14 @@ docs: $(DEV) ## write the generated documents anew
 
 bench: $(DEV) ## measure; bench/README.md explains the figures
 	$(PY) bench/latency.py $(ARGS)
+
+bench-peers: $(DEV) var/bench-peers/.installed ## race Pipecat; bench/README.md says what is fair
+	$(PY) bench/peers/race.py $(ARGS)
+
+var/bench-peers/.installed: bench/peers/requirements-pipecat.txt
+	$(PY) -m venv var/bench-peers
+	var/bench-peers/bin/python -m pip install --quiet --require-hashes -r $<
+	@touch $@
 
 lock: ## pin the newest packages that fit (needs uv)
 	$(UV) $(LOCK) --upgrade -o requirements.lock
