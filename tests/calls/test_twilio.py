@@ -295,7 +295,14 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
             )
             for number in (CALLEE, NOBODY, BUSY)
         }  # fmt: skip
-        yield stage
+        try:
+            yield stage
+        finally:
+            for process in stage.placed.values():  # of tests that were not chosen
+                process.kill()
+                process.wait()
+                for pipe in filter(None, (process.stdout, process.stderr)):
+                    pipe.close()
 
 
 async def by_sip(port: int) -> None:
@@ -407,7 +414,7 @@ def test_a_busy_colleague_brings_the_caller_back(stage: Stage) -> None:
     row = stage.row(caller="transfer_busy")
     log = stage.log(row)
     first = of(log, "action.done")[0]
-    assert (first["name"], first["outcome"]) == ("transfer", "failed")
+    assert (first["action"], first["outcome"]) == ("transfer", "failed")
     assert call.dialled == [("Number", ENGAGED)]
     assert call.streams == 2
     assert row["ending"] == "agent_hung_up"
@@ -418,7 +425,7 @@ def test_the_agent_presses_keys(stage: Stage) -> None:
     row = stage.row(caller="digits_sent")
     assert call.keys_played == ["12#"]
     done = of(stage.log(row), "action.done")[0]
-    assert (done["name"], done["outcome"]) == ("send_digits", "done")
+    assert (done["action"], done["outcome"]) == ("send_digits", "done")
     assert row["ending"] == "agent_hung_up"
 
 
@@ -463,6 +470,7 @@ def test_a_call_is_placed(stage: Stage, number: str, status: int, ending: str) -
     assert row["ending"] == ending
 
 
+@pytest.mark.deep  # ten conversations on two cores
 def test_ten_calls_at_once_are_not_mixed(stage: Stage) -> None:
     async def ask(call: TwilioCall, wav: Path) -> None:
         await call.answered()
@@ -498,6 +506,7 @@ def test_ten_calls_at_once_are_not_mixed(stage: Stage) -> None:
             assert find(said, call.heard).peak > 0.9, name
 
 
+@pytest.mark.deep  # an installation of its own
 def test_a_drain_lets_the_call_go_on_and_takes_no_other(tmp_path: Path) -> None:
     with staged(tmp_path, TRUNKLINE_DRAIN_SECONDS="20") as stage:
         stage.act("last", QUICK, hung_up_after(6.0))
