@@ -19,6 +19,7 @@ from ingress_web.call import WebCall
 from ingress_web.carriers.carrier import Carrier, CarrierError
 from ingress_web.door import Dialled, Next
 from ingress_web.server import WebServer
+from ingress_web.stream import Connection
 
 _log = structlog.get_logger(__name__)
 #: How long a transfer's target may ring, s: less than the leg waits for what comes of it.
@@ -154,10 +155,18 @@ class Actions:
         named = call.carrier_call != call.started.call  # else the carrier never heard of it
         if carrier is not None and named and call.ending not in _THEIRS:
             # One of a call's endings: a drain waits for those.
-            self._server.live.spawn(self._hang_up(carrier, call), f"end {call.carrier_call}")
+            hanging_up = self._hang_up(carrier, call, call.stream.connection)
+            self._server.live.spawn(hanging_up, f"end {call.carrier_call}")
 
-    async def _hang_up(self, carrier: Carrier, call: WebCall) -> None:
-        """Its stream is closed already, which has the carrier ask us what now; this is surer."""
+    async def _hang_up(
+        self, carrier: Carrier, call: WebCall, connection: Connection | None
+    ) -> None:
+        """End a call at its carrier, too. Its stream's end has it ask us what now; this is surer.
+
+        The stream goes first: what was sent last is not cut off.
+        """
+        if connection is not None:
+            await connection.closed()
         try:
             await carrier.hang_up(call.carrier_call)
         except (CarrierError, ValueError) as error:

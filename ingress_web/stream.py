@@ -40,6 +40,10 @@ class Connection(Protocol):
         """Send what waits, and close."""
         ...
 
+    async def closed(self) -> None:
+        """The same, and wait until it is done, or the peer does not read."""
+        ...
+
 
 class _Packet(NamedTuple):
     """A message's audio as the jitter buffer has it (media.listening.packet)."""
