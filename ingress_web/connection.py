@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Callable
 from typing import Final
 
+import structlog
 from aiohttp import web
 
 from bus.tasks import stop
 
+_log = structlog.get_logger(__name__)
 #: A peer that lets more than this wait, in messages or bytes, does not read: it is cut off.
 _MOST_WAITING: Final = 1000
 _MOST_BYTES: Final = 1 << 20
@@ -20,14 +23,14 @@ _CLOSE_S: Final = 2.0
 class SocketConnection:
     """Sends in order, and never keeps a tick waiting (ingress_web.stream.Connection)."""
 
-    def __init__(self, socket: web.WebSocketResponse) -> None:
+    def __init__(self, socket: web.WebSocketResponse, abort: Callable[[], None]) -> None:
+        """`abort()` cuts the line, for a peer that would not hear us close it."""
         self._socket = socket
+        self._abort = abort
         self._waiting: deque[str | bytes] = deque()
         self._bytes = 0
         self._due = asyncio.Event()
         self._closing = False
-        #: It was cut off, for it did not read.
-        self.is_stuck = False
         self._task = asyncio.create_task(self._send_forever(), name="stream writer")
 
     def send(self, message: str | bytes) -> None:
@@ -37,9 +40,11 @@ class SocketConnection:
         self._waiting.append(message)
         self._bytes += len(message)
         if len(self._waiting) > _MOST_WAITING or self._bytes > _MOST_BYTES:
-            self.is_stuck = self._closing = True
+            _log.warning("stream.not_read", waiting=len(self._waiting))
+            self._closing = True
             self._waiting.clear()
             self._task.cancel()
+            self._abort()
         else:
             self._due.set()
 

@@ -40,6 +40,8 @@ _BURST_S: Final = 10.0
 _FINAL: Final = frozenset({"no_agent", "token", "unexpected", "second_stream", "over", "rate"})
 #: A connection that answers no ping for this long is gone, s.
 _HEARTBEAT_S: Final = 15.0
+#: How long a peer may take to answer our closing, s.
+_GOODBYE_S: Final = 1.0
 
 #: What a stream that begins is a call of: its request, and who sent that. Raises RefusedError.
 Admit = Callable[[web.Request, str, Dialect, Started], Offer]
@@ -68,7 +70,7 @@ class Streams:
             metrics.WEB_REFUSED.labels("crowd").inc()
             raise web.HTTPServiceUnavailable(headers={"Retry-After": "5"})
         socket = web.WebSocketResponse(
-            max_msg_size=MAX_MESSAGE, heartbeat=_HEARTBEAT_S, compress=False
+            timeout=_GOODBYE_S, max_msg_size=MAX_MESSAGE, heartbeat=_HEARTBEAT_S, compress=False
         )
         if not socket.can_prepare(request):
             raise web.HTTPUpgradeRequired(text="a media stream comes by WebSocket\n")
@@ -79,7 +81,9 @@ class Streams:
             self._starting -= 1
             raise
         self._open.add(socket)
-        connection = SocketConnection(socket)
+        transport = request.transport
+        assert transport is not None  # it was upgraded just now
+        connection = SocketConnection(socket, transport.abort)
         try:
             peer = _Peer(request, source, socket, connection, dialect)
             await _Reader(self._server, self._admit, peer, self._rate).run(self._started)
