@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+import pytest
+
 from bus import topics
 from bus.lease import Leases
 from bus.pools import PoolWatch
@@ -14,6 +16,12 @@ from bus.tasks import stop
 from tests.integration.conftest import Eventually
 
 ASR = Process("asr", 11, "host", 1000.0, owned=1, capacity=25)
+
+
+@pytest.fixture(autouse=True)
+def often(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Look ten times a second: how long a process counts as there is not told by that."""
+    monkeypatch.setattr("bus.pools.BEAT_S", 0.1)
 
 
 def watch(session: BusSession) -> PoolWatch:

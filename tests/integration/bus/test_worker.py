@@ -63,10 +63,11 @@ async def queue_length(session: BusSession) -> int:
 
 async def die(pool: Pool[AnswerTurn]) -> None:
     """What kill -9 leaves of a pool: nothing handed back, nothing acknowledged."""
+    pool._draining = True
+    pool._room.set()  # else a subscriber's end waits 15 s for the handler that waits for room
     for subscriber in pool._subscribers:
         await subscriber.stop()
     assert pool._keeper is not None
-    pool._draining = True
     await stop(pool._keeper, *pool._held.values())
 
 

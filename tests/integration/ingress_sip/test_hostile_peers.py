@@ -136,6 +136,11 @@ async def test_a_caller_who_never_acknowledges_gets_no_audio_and_no_work_is_done
     phone.ack()
     await phone.hear(0xFF)
     phone.ack()  # once more, as its 200 was resent
+
+    async def asked() -> bool:
+        return (await jobs(session, "asr"), await jobs(session, "llm")) == (1, 1)
+
+    await eventually(asked)  # of who hangs up before that, nobody is asked anything
     await phone.hang_up()
     assert await ending(session, eventually) is Ending.CALLER_HUNG_UP
     assert (await jobs(session, "asr"), await jobs(session, "llm")) == (1, 1)

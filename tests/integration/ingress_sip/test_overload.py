@@ -20,8 +20,11 @@ CAPACITY = {"asr": 2, "llm": 4, "tts": 4}
 
 
 @pytest.fixture
-async def pools(session: BusSession, eventually: Eventually[Any]) -> AsyncIterator[PoolWatch]:
+async def pools(
+    session: BusSession, eventually: Eventually[Any], monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[PoolWatch]:
     """A watch that has seen one process of each pool for long enough to be sure of them."""
+    monkeypatch.setattr("bus.pools.BEAT_S", 0.1)  # it looks ten times a second
     watch = PoolWatch(session.redis, session.presence, asyncio.get_running_loop().time)
     tasks = [asyncio.create_task(watch.run())]
     for number, (role, capacity) in enumerate(CAPACITY.items()):
