@@ -379,8 +379,6 @@ def test_who_is_interrupted_stops_and_knows_what_was_heard(stage: Stage) -> None
     log = stage.log(row)
     [at] = [at for name, at in call.events if name == "clear"]
     [stopped] = [e for e in of(log, "playback.stopped") if e["why"] not in ("finished",)]
-    reply = find(spoken(LONG)[:0], call.heard) if False else None
-    assert reply is None
     [began] = places(spoken(LONG), call.heard)
     assert abs((at - began) - stopped["offset"]) < MARK
     # Nothing of it is heard afterwards, but the answer to what was said meanwhile.
@@ -499,7 +497,7 @@ def test_ten_calls_at_once_are_not_mixed(stage: Stage) -> None:
         said = words_of(CALLERS / f"{name}.wav")
         assert find(said, heard_of_us).peak > 0.9, name
         texts = [e["text"] for e in of(stage.log(row), "sentence")]
-        assert any(normal(answer) in normal(" ".join(texts)) for _ in (0,)), (name, texts)
+        assert normal(answer) in normal(" ".join(texts)), (name, texts)
         for started in of(stage.log(row), "playback.started"):
             at = started["position"]
             said = channels[at : at + 4000, 1].astype(np.int16)
