@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from typing import Final
+from typing import Final, NamedTuple
 
 import structlog
 
 from calls.ending import Ending
+from calls.events import ActionName
 from calls.ids import ReplyId
 from calls.transfer import TransferMode
 from ingress_web.call import WebCall
@@ -41,12 +42,11 @@ _AWAY_MS: Final = 200_000.0
 _BACK_S: Final = 30.0
 
 
-class _UnderWay:
+class _UnderWay(NamedTuple):
     """What a carrier does with a caller, for which reply."""
 
-    def __init__(self, reply: ReplyId, what: str) -> None:
-        self.reply = reply
-        self.what = what
+    reply: ReplyId
+    what: ActionName
 
 
 class Actions:
@@ -67,7 +67,7 @@ class Actions:
         """See `Doer`. Either mode is the same here: the carrier has the caller until it is over."""
         carrier = self._carriers.get(call.started.carrier)
         if carrier is None:
-            self._failed(call, reply, "transfer", f"{call.started.carrier} cannot be asked to")
+            _fail(call, reply, "transfer", f"{call.started.carrier} cannot be asked to", 501)
             return
         self._begin(call, reply, "transfer")
         self._server.live.spawn(self._transfer(carrier, call, reply, target))
@@ -76,7 +76,7 @@ class Actions:
         """See `Doer`."""
         carrier = self._carriers.get(call.started.carrier)
         if carrier is None:
-            self._failed(call, reply, "send_digits", f"{call.started.carrier} cannot be asked to")
+            _fail(call, reply, "send_digits", f"{call.started.carrier} cannot be asked to")
             return
         self._begin(call, reply, "send_digits")
         self._server.live.spawn(self._send_digits(carrier, call, reply, digits))
@@ -133,13 +133,11 @@ class Actions:
             await asyncio.sleep(_BACK_S)
             if (under_way := self._under_way.get(call)) is not None and under_way.reply == reply:
                 self._end(call)
-                call.leg.action_done(
-                    reply, "send_digits", ok=False, detail="the stream did not come back"
-                )
+                _fail(call, reply, "send_digits", "the stream did not come back")
         except (CarrierError, ValueError) as error:
             self._refused(call, reply, "send_digits", error)
 
-    def _begin(self, call: WebCall, reply: ReplyId, what: str) -> None:
+    def _begin(self, call: WebCall, reply: ReplyId, what: ActionName) -> None:
         self._under_way[call] = _UnderWay(reply, what)
         call.away_until_ms = call.clock_ms() + _AWAY_MS
 
@@ -172,22 +170,22 @@ class Actions:
         except (CarrierError, ValueError) as error:
             _log.warning("carrier.refused", call=call.started.call, what="hangup", error=str(error))
 
-    def _refused(self, call: WebCall, reply: ReplyId, what: str, error: Exception) -> None:
+    def _refused(
+        self, call: WebCall, reply: ReplyId, what: ActionName, error: CarrierError | ValueError
+    ) -> None:
         """The carrier would not: the caller is still, or again, with the agent."""
         under_way = self._under_way.get(call)
         if under_way is None or under_way.reply != reply:
             return
         self._end(call)
         _log.warning("carrier.refused", call=call.started.call, what=what, error=str(error))
-        status = error.status or None if isinstance(error, CarrierError) else None
+        status = (error.status or None) if isinstance(error, CarrierError) else None
         if what == "transfer":
             call.leg.transfer_progressed(reply, status or 500, str(error))
-            call.leg.action_done(reply, "transfer", ok=False, status=status, detail=str(error))
-        else:
-            call.leg.action_done(reply, "send_digits", ok=False, detail=str(error))
+        _fail(call, reply, what, str(error), status)
 
-    def _failed(self, call: WebCall, reply: ReplyId, what: str, detail: str) -> None:
-        if what == "transfer":
-            call.leg.action_done(reply, "transfer", ok=False, status=501, detail=detail)
-        else:
-            call.leg.action_done(reply, "send_digits", ok=False, detail=detail)
+
+def _fail(
+    call: WebCall, reply: ReplyId, what: ActionName, detail: str, status: int | None = None
+) -> None:
+    call.leg.action_done(reply, what, ok=False, status=status, detail=detail)

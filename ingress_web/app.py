@@ -8,7 +8,7 @@ GET  /health, /ready, /metrics
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Callable, Iterable
 from typing import Final
 
 from aiohttp import web
@@ -17,10 +17,9 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from ingress_web.dialects.messages import Dialect
 from ingress_web.dialects.registry import DIALECTS
 from ingress_web.gate import harden
+from ingress_web.routes import Handler
 from ingress_web.server import WebServer
 from ingress_web.streams import Streams
-
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 #: Webhooks are small.
 MAX_BODY: Final = 65_536

@@ -97,10 +97,7 @@ class Reception:
             return "connect" if self._expects(call) is not None else "hang_up"
         self._actions.stream_ended(known)
         self._server.put_aside(known)
-        if (expected := self._expected.get(call)) is not None:
-            self._expect(expected[0])
-        else:
-            self._expect(_again(known))
+        self._expect(_again(known))
         return "connect"
 
     def transfer_progressed(self, call: str, status: int, detail: str) -> None:

@@ -16,6 +16,7 @@ from ingress_web.dialects.messages import (
     MAX_MESSAGE,
     MAX_PARAMETER,
     MAX_PARAMETERS,
+    Audio,
     DialectError,
     KeyPressed,
 )
@@ -121,6 +122,18 @@ def payload_in(media: Object) -> bytes:
         return binascii.a2b_base64(payload, strict_mode=True)
     except ValueError:  # binascii.Error, or characters beyond ASCII
         raise DialectError("a payload that is no base64") from None
+
+
+def audio_in(said: Object) -> tuple[Audio, ...]:
+    """The caller's `media`, with a chunk and a time of its own; nothing for what we said ourselves.
+
+    Raises:
+        DialectError
+    """
+    media = object_in(said, "media")
+    if media.get("track", "inbound") != "inbound" or not (payload := payload_in(media)):
+        return ()
+    return (Audio(number_in(media, "chunk"), number_in(media, "timestamp"), payload),)
 
 
 def base64_of(payload: bytes) -> str:

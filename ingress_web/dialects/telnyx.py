@@ -15,7 +15,6 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Final, NamedTuple
 
 from ingress_web.dialects.messages import (
-    Audio,
     DialectError,
     MarkReached,
     Message,
@@ -27,6 +26,7 @@ from ingress_web.dialects.reading import (
     LONGEST_AUDIO,
     LONGEST_NAME,
     Object,
+    audio_in,
     base64_of,
     belongs,
     key_in,
@@ -35,7 +35,6 @@ from ingress_web.dialects.reading import (
     object_in,
     one_channel,
     parameters_of,
-    payload_in,
     read_event,
     shown,
     text_in,
@@ -110,13 +109,7 @@ class TelnyxDialect:
 
     def _media(self, said: Object) -> Sequence[Message]:
         belongs(said, "stream_id", self._stream)
-        media = object_in(said, "media")
-        if media.get("track", "inbound") != "inbound":
-            return ()  # what we said ourselves
-        audio = payload_in(media)
-        if not audio:
-            return ()
-        return (Audio(number_in(media, "chunk"), number_in(media, "timestamp"), audio),)
+        return audio_in(said)
 
     def _mark(self, said: Object) -> Sequence[Message]:
         belongs(said, "stream_id", self._stream)

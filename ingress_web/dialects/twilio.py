@@ -9,7 +9,6 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 
 from ingress_web.dialects.messages import (
-    Audio,
     DialectError,
     MarkReached,
     Message,
@@ -20,6 +19,7 @@ from ingress_web.dialects.reading import (
     LONGEST_AUDIO,
     LONGEST_NAME,
     Object,
+    audio_in,
     base64_of,
     belongs,
     key_in,
@@ -28,7 +28,6 @@ from ingress_web.dialects.reading import (
     object_in,
     one_channel,
     parameters_of,
-    payload_in,
     read_event,
 )
 from media.frames import SAMPLE_RATE, Codec
@@ -110,13 +109,7 @@ class TwilioDialect:
 
     def _media(self, said: Object) -> Sequence[Message]:
         belongs(said, "streamSid", self._stream)
-        media = object_in(said, "media")
-        if media.get("track", "inbound") != "inbound":
-            return ()  # what we said ourselves
-        audio = payload_in(media)
-        if not audio:
-            return ()
-        return (Audio(number_in(media, "chunk"), number_in(media, "timestamp"), audio),)
+        return audio_in(said)
 
     def _mark(self, said: Object) -> Sequence[Message]:
         belongs(said, "streamSid", self._stream)
